@@ -1,0 +1,66 @@
+"""tokenzip: lossless compression of VQ tokens.
+
+    blob = tokenzip.encode(tokens)          # any integer array; axis 0 is time
+    tokens = tokenzip.decode(blob)          # the same values, shape and dtype
+    tokenzip.inspect(blob)                  # what the header says, without decoding
+
+Importing this package costs milliseconds: the names below load their modules when first used,
+and torch, h5py and numba are never imported by `import tokenzip` itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors, samples
+    from .blob import BlobInfo, ChunkInfo, GridInfo
+    from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
+    from .errors import TokenzipError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_MAX_TOKENS",
+    "BlobInfo",
+    "ChunkInfo",
+    "Codec",
+    "GridInfo",
+    "TokenzipError",
+    "__version__",
+    "decode",
+    "encode",
+    "errors",
+    "inspect",
+    "samples",
+]
+
+# public name -> the module that defines it; "" where the name is a module itself
+_HOME = {
+    "BlobInfo": "blob",
+    "ChunkInfo": "blob",
+    "GridInfo": "blob",
+    "DEFAULT_MAX_TOKENS": "codec",
+    "Codec": "codec",
+    "decode": "codec",
+    "encode": "codec",
+    "inspect": "codec",
+    "TokenzipError": "errors",
+    "errors": "",
+    "samples": "",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tokenzip' has no attribute {name!r}")
+    module = importlib.import_module(f".{home or name}", __name__)
+    value = getattr(module, name) if home else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

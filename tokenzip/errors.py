@@ -1,0 +1,138 @@
+"""Every exception that tokenzip raises on purpose: one family, one class per kind of failure.
+
+    TokenzipError
+    ├── InputError                 the caller's array or arguments cannot be used   (ValueError)
+    │   ├── DTypeError             not integers: floats, objects, strings ...       (TypeError)
+    │   ├── TokenRangeError        a token is negative or outside the alphabet; .index, .value
+    │   ├── ShapeError             ragged, or more dimensions than the format holds
+    │   └── OptionError            an unknown predictor, a bad chunk_frames ...
+    ├── BlobError                  these bytes cannot be decoded                    (ValueError)
+    │   ├── NotABlobError          empty, or they do not begin as a blob does
+    │   ├── UnsupportedVersionError  written by a newer tokenzip
+    │   ├── TruncatedError         the blob ends too early
+    │   ├── CorruptError           a checksum or a field is wrong; .where
+    │   ├── TrailingDataError      bytes follow the end of the blob
+    │   └── LimitError             more tokens than the caller allowed
+    ├── FileError                  reading or writing a token file                  (OSError)
+    │   ├── FileFormatError        the file is not what its name or the options say
+    │   └── FileExistsRefusedError the target exists and overwriting was not asked for
+    ├── MissingDependencyError     an optional package is not installed             (ImportError)
+    └── DownloadError              a sample or model could not be fetched           (OSError)
+
+Each message says what was wrong, where, and what to do. The built-in class in brackets is a second
+base, so `except ValueError` keeps working for callers who do not know this module. All of them
+survive pickling, attributes included, so that they cross process boundaries whole.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlobError",
+    "CorruptError",
+    "DTypeError",
+    "DownloadError",
+    "FileError",
+    "FileExistsRefusedError",
+    "FileFormatError",
+    "InputError",
+    "LimitError",
+    "MissingDependencyError",
+    "NotABlobError",
+    "OptionError",
+    "ShapeError",
+    "TokenRangeError",
+    "TokenzipError",
+    "TrailingDataError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+]
+
+
+class TokenzipError(Exception):
+    """Base class of everything tokenzip raises on purpose."""
+
+
+class InputError(TokenzipError, ValueError):
+    """The caller's array or arguments cannot be used."""
+
+
+class DTypeError(InputError, TypeError):
+    """The tokens are not integers or booleans."""
+
+
+class TokenRangeError(InputError):
+    """A token is negative, or not below the alphabet.
+
+    Attributes:
+        index: position of the first offending token, in C order, as an index tuple into the input.
+        value: that token's value.
+    """
+
+    def __init__(self, message: str, *, index: tuple[int, ...] = (), value: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
+        self.value = value
+
+
+class ShapeError(InputError):
+    """The input is ragged, or has more dimensions than the format can record."""
+
+
+class OptionError(InputError):
+    """An argument other than the tokens is wrong: unknown predictor, bad chunk_frames ..."""
+
+
+class BlobError(TokenzipError, ValueError):
+    """These bytes are not a blob that can be decoded."""
+
+
+class NotABlobError(BlobError):
+    """The bytes are empty or do not begin with the magic number of a tokenzip blob."""
+
+
+class UnsupportedVersionError(BlobError):
+    """The blob needs a newer tokenzip: an unknown format version or predictor."""
+
+
+class TruncatedError(BlobError):
+    """The blob ends before what its header announces."""
+
+
+class CorruptError(BlobError):
+    """A checksum does not match, or a field contradicts another.
+
+    Attributes:
+        where: the part at fault, e.g. "header" or "chunk 3 payload".
+    """
+
+    def __init__(self, message: str, *, where: str = "blob") -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class TrailingDataError(BlobError):
+    """Bytes follow the end of the blob."""
+
+
+class LimitError(BlobError):
+    """The blob holds more tokens than the caller allowed with max_tokens."""
+
+
+class FileError(TokenzipError, OSError):
+    """A token file could not be read or written."""
+
+
+class FileFormatError(FileError):
+    """A token file is not of the format that its name or the given options say."""
+
+
+class FileExistsRefusedError(FileError):
+    """The target file exists, and overwriting it was not asked for."""
+
+
+class MissingDependencyError(TokenzipError, ImportError):
+    """An optional package that this operation needs is not installed."""
+
+
+class DownloadError(TokenzipError, OSError):
+    """A sample or a model could not be downloaded, or is not what was expected."""

@@ -27,9 +27,8 @@ def encode_lane(
 
     Raises ValueError for arrays of other shapes or dtypes and for intervals that leave the table.
     """
-    # constriction takes about 50 ms to import and numba code does not need it: only encoding does.
-    from constriction.stream.model import Categorical
-    from constriction.stream.queue import RangeEncoder
+    # Imported here because only encoding needs it: decoding works without constriction.
+    import constriction
 
     cum, freq = np.asarray(cum), np.asarray(freq)
     if cum.ndim != 1 or cum.shape != freq.shape:
@@ -41,8 +40,8 @@ def encode_lane(
     if slice_rows < 1:
         raise ValueError(f"slice_rows must be at least 1, got {slice_rows}")
 
-    encoder = RangeEncoder()
-    model = Categorical(perfect=False)
+    encoder = constriction.stream.queue.RangeEncoder()
+    model = constriction.stream.model.Categorical(perfect=False)
     size = min(slice_rows, len(cum))
     # Any table looks to the coder like "before, this symbol, after". Entries are counts less one,
     # because constriction gives every entry one count for free; they are integers below 2**24 and

@@ -1,0 +1,172 @@
+"""Frequency tables from integer scores: the one definition every predictor with logits uses.
+
+A score is a log2 probability in fixed point, up to a constant: SCORE_ONE = 64 steps are a factor
+of two. With e = EXP2[best - score], a row's table is
+
+    K       = ((USABLE - A) << 32) // sum(e)
+    freq[s] = 1 + ((e[s] * K) >> 32), what is left of USABLE going to the best score
+
+(the lowest index on ties). Integers only, so every machine computes the same table. With
+e <= 2**24 <= sum(e), K stays at or below 2**56 / 2**24 = 2**32 and e * K at or below 2**56: no
+product overflows int64. Every freq is at least 1 and a row sums to USABLE exactly.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, USABLE
+
+SCORE_BITS = 6
+SCORE_ONE = 2**SCORE_BITS
+
+
+def _exp2_entry(distance: int) -> int:
+    """2**PRECISION * 2**(-distance / SCORE_ONE), rounded to the nearest integer, halves up.
+
+    floor(2 * x) is the 64th root of (2 * x)**64, a power of two, and the root of a root's floor is
+    the root's floor: six integer square roots give it exactly. No float is asked.
+    """
+    exponent = (PRECISION + 1) * SCORE_ONE - distance
+    twice = 1 << exponent if exponent >= 0 else 0
+    for _ in range(SCORE_BITS):
+        twice = isqrt(twice)
+    return (twice + 1) >> 1
+
+
+# Entry d is the weight of a score d below the best; from the last entry on it is 0.
+EXP2: NDArray[np.int64] = np.array(
+    [_exp2_entry(d) for d in range((PRECISION + 1) * SCORE_ONE + 2)], np.int64
+)
+EXP2.setflags(write=False)
+_LAST = np.int64(EXP2.size - 1)
+_SHIFT = np.int64(32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _best_and_factor(scores):  # type: ignore[no-untyped-def]
+    """The index of the highest score (the first on ties), that score, and the row's K."""
+    best = np.int64(0)
+    high = np.int64(scores[0])
+    for s in range(1, scores.size):
+        if np.int64(scores[s]) > high:
+            high = np.int64(scores[s])
+            best = np.int64(s)
+    total = np.int64(0)
+    for s in range(scores.size):
+        total += EXP2[min(high - np.int64(scores[s]), _LAST)]
+    factor = (np.int64(USABLE - scores.size) << _SHIFT) // total
+    return best, high, factor
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scaled(score, high, factor):  # type: ignore[no-untyped-def]
+    """A symbol's counts before the remainder is given away."""
+    return np.int64(1) + ((EXP2[min(high - np.int64(score), _LAST)] * factor) >> _SHIFT)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def table_from_scores(scores, cdf):  # type: ignore[no-untyped-def]
+    """Write the cumulative table of one row of scores.
+
+    scores: int8 to int32 of shape (A,), 2 <= A <= 65536. cdf: uint32 of shape (A + 1,), which
+    becomes 0 = cdf[0] < cdf[1] < ... < cdf[A] = USABLE; symbol s has cum cdf[s], freq
+    cdf[s + 1] - cdf[s].
+    """
+    best, high, factor = _best_and_factor(scores)
+    cum = np.int64(0)
+    cdf[0] = 0
+    for s in range(scores.size):
+        cum += _scaled(scores[s], high, factor)
+        cdf[s + 1] = cum
+    left = np.uint32(np.int64(USABLE) - cum)
+    for s in range(best, scores.size):
+        cdf[s + 1] += left
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def interval_from_scores(scores, symbol):  # type: ignore[no-untyped-def]
+    """(cum, freq) of one symbol of table_from_scores's table, int64, without storing the table."""
+    best, high, factor = _best_and_factor(scores)
+    cum = np.int64(0)
+    total = np.int64(0)
+    for s in range(scores.size):
+        if s == symbol:
+            cum = total
+        total += _scaled(scores[s], high, factor)
+    freq = _scaled(scores[symbol], high, factor)
+    left = np.int64(USABLE) - total
+    if symbol == best:
+        freq += left
+    elif symbol > best:
+        cum += left
+    return cum, freq
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_tables(scores, cdf):  # type: ignore[no-untyped-def]
+    for i in range(scores.shape[0]):
+        table_from_scores(scores[i], cdf[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_intervals(scores, symbols, cum, freq):  # type: ignore[no-untyped-def]
+    for i in range(scores.shape[0]):
+        low, size = interval_from_scores(scores[i], np.int64(symbols[i]))
+        cum[i] = low
+        freq[i] = size
+
+
+def _check(scores: NDArray[Any]) -> None:
+    if scores.ndim != 2 or not 2 <= scores.shape[1] <= MAX_ALPHABET:
+        raise ValueError(f"scores must be (n, A) with A from 2 to {MAX_ALPHABET}: {scores.shape}")
+    # Differences are taken in int64, which two int64 scores could overflow.
+    if scores.dtype.kind not in "iu" or scores.dtype.itemsize > 4:
+        raise ValueError(f"scores must be integers of at most 32 bits, got {scores.dtype}")
+
+
+def tables_from_scores(scores: NDArray[Any]) -> NDArray[np.uint32]:
+    """The cumulative tables, uint32 (n, A + 1), of scores, integers (n, A) of at most 32 bits.
+
+    Raises ValueError for other shapes and dtypes.
+    """
+    _check(scores)
+    cdf = np.empty((scores.shape[0], scores.shape[1] + 1), np.uint32)
+    _fill_tables(scores, cdf)
+    return cdf
+
+
+def intervals_from_scores(
+    scores: NDArray[Any], symbols: NDArray[Any]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """What encode_lane wants: cum and freq, uint32 (n,), of symbols (n,) under scores (n, A).
+
+    Raises ValueError for other shapes and dtypes and for symbols outside 0 .. A - 1.
+    """
+    _check(scores)
+    if symbols.shape != scores.shape[:1] or symbols.dtype.kind not in "iu":
+        raise ValueError(
+            f"symbols must be one integer a row of scores, got {symbols.dtype} {symbols.shape}"
+        )
+    if len(symbols) and not 0 <= int(symbols.min()) <= int(symbols.max()) < scores.shape[1]:
+        raise ValueError(f"symbols must be 0 .. {scores.shape[1] - 1}")
+    cum = np.empty(len(symbols), np.uint32)
+    freq = np.empty(len(symbols), np.uint32)
+    _fill_intervals(scores, symbols, cum, freq)
+    return cum, freq
+
+
+def float_rows(cdf: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Cumulative tables (n, A + 1) as the rows (n, A + 2) that constriction's Categorical takes.
+
+    Symbol s is entry s + 1; the first and last entries are the guards. Entries are freq - 1 and sum
+    to 2**24 - (A + 2), integers below 2**24: float32 holds them exactly, C-contiguous.
+    """
+    rows = np.zeros((cdf.shape[0], cdf.shape[1] + 1), np.float32)
+    rows[:, 1:-1] = np.diff(cdf.astype(np.int64), axis=1) - 1
+    return rows

@@ -1,0 +1,126 @@
+"""HDF5 files: every dataset of integers, whatever the groups around it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import DTypeError, FileError, FileFormatError, MissingDependencyError
+from .memory import check_fits
+from .npy import first_line
+from .select import Selection
+
+_COPY_BYTES = 1 << 20
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError(
+            "HDF5 files need the package h5py: pip install h5py"
+        ) from error
+    return h5py
+
+
+def _walk(group: Any, prefix: str, above: frozenset[object]) -> Iterator[tuple[str, Any, str]]:
+    """Yield (path, object or None, kind) below `group`, in the order of names.
+
+    Kind is "dataset", "group" or "link". Links to elsewhere are not followed: an external link
+    would let one file read another. `above` holds the addresses of the groups on the way here,
+    for a hard link can point upwards.
+    """
+    h5py = _h5py()
+    for key in group:
+        path = prefix + key
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            yield path, None, "link"
+            continue
+        item = group[key]
+        if isinstance(item, h5py.Dataset):
+            yield path, item, "dataset"
+        elif isinstance(item, h5py.Group):
+            yield path, item, "group"
+            address = h5py.h5o.get_info(item.id).addr
+            if address not in above:
+                yield from _walk(item, path + "/", above | {address})
+
+
+def read_h5(
+    source: str | BinaryIO, name: str, datasets: Sequence[str]
+) -> tuple[list[tuple[str, np.ndarray[Any, Any]]], list[str]]:
+    """The integer (or bool) datasets of an HDF5 file by path, and what was left out of it.
+
+    Args:
+        source: path or seekable binary file.
+        name: how errors call it.
+        datasets: paths, groups or patterns of the wanted datasets; none means every integer one.
+
+    Raises FileFormatError for a damaged file, FileError for a dataset that is not there or would
+    not fit in memory, DTypeError for a dataset asked for by its path that holds no integers.
+    """
+    h5py = _h5py()
+    selection = Selection(name, datasets, what="dataset")
+    arrays: list[tuple[str, np.ndarray[Any, Any]]] = []
+    left_out: list[str] = []
+    attributed = 0
+    try:
+        with h5py.File(source, "r") as file:
+            attributed += bool(len(file.attrs))
+            items = list(_walk(file, "", frozenset({h5py.h5o.get_info(file.id).addr})))
+            selection.offer([path for path, _, kind in items if kind == "dataset"])
+            total = 0
+            for path, item, kind in items:
+                if kind == "link":
+                    left_out.append(f"link {path}")
+                    continue
+                attributed += bool(len(item.attrs))
+                if kind == "group":
+                    if not len(item):
+                        left_out.append(f"empty group {path}")
+                    continue
+                integers = item.dtype.kind in "biu" and item.shape is not None
+                if not integers and selection.names_exactly(path):
+                    raise DTypeError(
+                        f"{name}[{path}]: tokens must be integers, this dataset is {item.dtype}"
+                    )
+                if not integers or not selection.wants(path):
+                    left_out.append(f"dataset {path}")
+                    continue
+                total += item.size * item.dtype.itemsize
+                check_fits(total, f"{name}[{path}]")
+                arrays.append((path, np.asarray(item[()])))
+    except (FileError, DTypeError):
+        raise
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        # What h5py makes of damaged headers and data, unknown filters and broken references.
+        raise FileFormatError(f"{name}: not a readable HDF5 file ({first_line(error)})") from error
+    if attributed:
+        left_out.append(f"the attributes of {attributed} object{'s' if attributed > 1 else ''}")
+    selection.check_found(arrays, left_out)
+    return arrays, left_out
+
+
+def write_h5(file: BinaryIO, arrays: Sequence[tuple[str, np.ndarray[Any, Any]]]) -> None:
+    """Write named arrays as datasets (groups made as their paths say) to `file`, seekable or not.
+
+    Raises FileError where one name is a dataset and another wants it as a group.
+    """
+    h5py = _h5py()
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as target:
+        for path, array in arrays:
+            try:
+                target.create_dataset(path, data=array, track_times=False)
+            except (ValueError, RuntimeError, TypeError) as error:
+                raise FileError(
+                    f"cannot store an array as HDF5 dataset {path!r} ({first_line(error)})"
+                ) from error
+    view = memory.getbuffer()
+    for start in range(0, len(view), _COPY_BYTES):
+        file.write(view[start : start + _COPY_BYTES])

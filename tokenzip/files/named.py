@@ -1,0 +1,140 @@
+"""The names around a blob: what a `.tkz` file holds where file name and blob do not say it all.
+
+A blob holds arrays but no names. `clip.npy.tkz` needs none: it *is* the blob, and the file's own
+name says what to restore. A .npz or .h5 file has names inside, and a solid set of files has many,
+so there the blob follows a short preamble:
+
+    offset  bytes  field
+    0       4      magic F7 54 4B 4E (F7 "TKN")
+    4       1      version of this preamble: 1
+    5       4      n, length of the names in bytes, unsigned little-endian
+    9       4      CRC-32 of the n bytes that follow, unsigned little-endian
+    13      n      names: zlib stream of a UTF-8 JSON object
+    13+n    rest   the blob
+
+The JSON object is {"files": [{"name": str, "format": str, "arrays": [str, ...]}, ...]}: the files
+in the order of their arrays in the blob. "format" is "npy", "npz", "h5" or "raw"; "arrays" has one
+name for each array (key or dataset path; "" for npy and raw, which have none). "name" is a relative
+path with forward slashes; with a single file it is absent, as the name of the .tkz file tells it.
+Neither kind of name has an empty, "." or ".." part.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..errors import CorruptError, FileError, TruncatedError, UnsupportedVersionError
+from .formats import FORMATS, Format
+
+MAGIC = b"\xf7TKN"  # a blob begins with F7 "TKZ"
+VERSION = 1
+_HEAD = struct.Struct("<4sBII")
+
+# Far more than any real set of names; little enough to be harmless.
+MAX_NAMES_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in a `.tkz` file.
+
+    Attributes:
+        name: relative path with forward slashes, "" if the .tkz file's own name tells it.
+        format: format of the file.
+        arrays: names of its arrays, as many as it has grids in the blob.
+    """
+
+    name: str
+    format: Format
+    arrays: tuple[str, ...]
+
+
+def is_plain_path(name: str) -> bool:
+    """Whether `name` is a path of non-empty parts that stays below where it is joined to."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def is_safe_file_name(name: str) -> bool:
+    """Whether a relative file name stays below its directory on every system."""
+    return is_plain_path(name) and "\\" not in name and ":" not in name.split("/")[0]
+
+
+def join_names(members: Sequence[Member], blob: bytes) -> bytes:
+    """A `.tkz` file with names: preamble and blob. A member without a name must be alone.
+
+    Raises FileError for a name that `split_names` would not take back.
+    """
+    entries: list[dict[str, Any]] = []
+    for member in members:
+        if member.name and not is_safe_file_name(member.name):
+            raise FileError(f"the file name {member.name!r} cannot be kept; rename the file")
+        for array in member.arrays:
+            if array and not is_plain_path(array):
+                raise FileError(f"the array name {array!r} cannot be kept; rename the array")
+        entry: dict[str, Any] = {"name": member.name} if member.name else {}
+        entries.append({**entry, "format": member.format, "arrays": list(member.arrays)})
+    text = json.dumps({"files": entries}, ensure_ascii=False, separators=(",", ":"))
+    packed = zlib.compress(text.encode("utf-8", "surrogateescape"), 9)
+    return _HEAD.pack(MAGIC, VERSION, len(packed), zlib.crc32(packed)) + packed + blob
+
+
+def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes]:
+    """Members and blob of a `.tkz` file's content; members are None where it is a bare blob.
+
+    Whether the blob is one is left to decode or inspect. Raises UnsupportedVersionError,
+    TruncatedError or CorruptError (`where` is "names") if the preamble is damaged.
+    """
+    if not data.startswith(MAGIC):
+        return None, data
+    if len(data) < _HEAD.size:
+        raise TruncatedError("the file ends inside the preamble that holds its names")
+    _, version, length, checksum = _HEAD.unpack_from(data)
+    if version != VERSION:
+        raise UnsupportedVersionError(
+            f"the file's names are stored in version {version}, this tokenzip knows {VERSION}; "
+            "update tokenzip"
+        )
+    packed = data[_HEAD.size : _HEAD.size + length]
+    if len(packed) < length:
+        raise TruncatedError("the file ends inside the preamble that holds its names")
+    if zlib.crc32(packed) != checksum:
+        raise CorruptError("the file's names are damaged: wrong CRC-32", where="names")
+    return _parse(packed), data[_HEAD.size + length :]
+
+
+def _parse(packed: bytes) -> tuple[Member, ...]:
+    def bad(what: str) -> CorruptError:
+        return CorruptError(f"the file's names make no sense: {what}", where="names")
+
+    unzip = zlib.decompressobj()
+    try:
+        text = unzip.decompress(packed, MAX_NAMES_BYTES)
+        complete = unzip.eof and not unzip.unused_data
+        document = json.loads(text.decode("utf-8", "surrogateescape")) if complete else None
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise bad(str(error)) from error
+    if not isinstance(document, dict) or not isinstance(document.get("files"), list):
+        raise bad("no list of files")
+    members: list[Member] = []
+    for entry in document["files"]:
+        if not isinstance(entry, dict):
+            raise bad("a file that is no object")
+        name, kind, arrays = entry.get("name", ""), entry.get("format"), entry.get("arrays")
+        if kind not in FORMATS:
+            raise bad(f"unknown format {kind!r}")
+        if not isinstance(name, str) or (name and not is_safe_file_name(name)):
+            raise bad(f"unsafe file name {name!r}")
+        if not isinstance(arrays, list) or not all(isinstance(a, str) for a in arrays):
+            raise bad("array names that are no strings")
+        if any(a and not is_plain_path(a) for a in arrays):
+            raise bad("an unsafe array name")
+        members.append(Member(name, cast(Format, kind), tuple(arrays)))
+    names = [member.name for member in members]
+    if not members or len(set(names)) != len(names) or (len(names) > 1 and "" in names):
+        raise bad("files without names, or two of the same name")
+    return tuple(members)

@@ -28,7 +28,8 @@ class Stream:
     def integers(self, low: int, high: int, count: int) -> Ints:
         """``count`` integers in [low, high), int64; (high - low) must stay below 2**31."""
         top = self._words.random_raw(count) >> np.uint64(32)
-        return low + ((top * np.uint64(high - low)) >> np.uint64(32)).astype(np.int64)
+        values: Ints = ((top * np.uint64(high - low)) >> np.uint64(32)).astype(np.int64)
+        return values + low
 
     def integer(self, low: int, high: int) -> int:
         """One integer in [low, high)."""
@@ -52,7 +53,8 @@ def ease(knots: Ints, at: Ints, step: int) -> Ints:
     t = (rest * 256) // step
     weight = (t * t * (3 * 256 - 2 * t)) >> 16
     left, right = knots[index % len(knots)], knots[(index + 1) % len(knots)]
-    return left + (((right - left) * weight) >> 8)
+    eased: Ints = left + (((right - left) * weight) >> 8)
+    return eased
 
 
 def hashed(
@@ -63,4 +65,5 @@ def hashed(
     x = a.astype(np.uint32) * np.uint32(0x9E3779B1) ^ np.uint32(salt & 0xFFFFFFFF)
     x = x ^ b.astype(np.uint32) * np.uint32(0x85EBCA77)
     x = (x ^ x >> np.uint32(15)) * np.uint32(0xC2B2AE3D)
-    return (x >> np.uint32(24)).astype(np.int32)
+    top: npt.NDArray[np.int32] = (x >> np.uint32(24)).astype(np.int32)
+    return top

@@ -41,7 +41,7 @@ def fit(vectors: Vectors, size: int, rounds: int, stream: Stream) -> Vectors:
 
     A code word that no vector chose moves to a random vector.
     """
-    book = vectors[stream.integers(0, len(vectors), size)].copy()
+    book: Vectors = vectors[stream.integers(0, len(vectors), size)].copy()
     for _ in range(rounds):
         codes = nearest(vectors, book)
         counts = np.bincount(codes, minlength=size)

@@ -214,7 +214,8 @@ def _cover(side: Picture, middle: int, half: int, scale: Ints) -> Picture:
     near = np.clip(half - np.abs(side - np.int32(middle)), -4096, 4096)
     inside = (near * scale[..., None].astype(np.int32) >> 8) + 128
     most = np.minimum(2 * half * scale >> 8, 256)[..., None].astype(np.int32)
-    return np.clip(inside, 0, most)
+    covered: Picture = np.clip(inside, 0, most)
+    return covered
 
 
 def _draw(picture: Picture, drive: Drive, t: int, thing: Thing, depth: int) -> None:

@@ -90,4 +90,5 @@ def _waves(shift: int) -> npt.NDArray[np.float64]:
     """
     n, k = np.arange(FRAME)[:, None], np.arange(1, BANDS + 1)[None, :]
     turns = (2 * n + 1) * k * 512 // FRAME
-    return _sine()[(turns + shift) & 1023].astype(np.float64)
+    waves: npt.NDArray[np.float64] = _sine()[(turns + shift) & 1023].astype(np.float64)
+    return waves

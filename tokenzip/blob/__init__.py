@@ -1,0 +1,19 @@
+"""The blob: byte layout, version, checksums, bounds. Knows no predictor; FORMAT.md is its text."""
+
+from .chunks import chunk_bounds, chunk_count, default_chunk_frames
+from .info import BlobInfo, ChunkInfo, GridInfo
+from .read import read_header
+from .write import CodedChunk, CodedGrid, write_blob
+
+__all__ = [
+    "BlobInfo",
+    "ChunkInfo",
+    "CodedChunk",
+    "CodedGrid",
+    "GridInfo",
+    "chunk_bounds",
+    "chunk_count",
+    "default_chunk_frames",
+    "read_header",
+    "write_blob",
+]

@@ -1,0 +1,317 @@
+"""The chunks of one blob, coded and decoded: alone and side by side, or in one solid run.
+
+A chunk that stands alone starts from a fresh coder, so chunks may be worked on by several
+threads in any order. In a solid blob each group of grids with the same alphabet and frame shape
+has one coder, and its chunks pass through it in the order of the blob.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .blob import (
+    BlobInfo,
+    ChunkInfo,
+    CodedChunk,
+    CodedGrid,
+    GridInfo,
+    chunk_bounds,
+    default_chunk_frames,
+)
+from .errors import CorruptError
+from .grid import TokenGrid
+from .predictors import Coder, CoderFactory, available, coder_factory
+from .predictors.stored import pack, packed_size, unpack
+from .selection import Selection
+
+Tokens = npt.NDArray[np.uint16]
+Group = tuple[int, tuple[int, ...]]  # alphabet, frame shape
+
+#: A predicted payload holds at least one 32-bit word, so it cannot be smaller than this.
+_LEAST_PREDICTED = 4
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+# Encoding
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One chunk to encode."""
+
+    grid: TokenGrid
+    start: int
+    stop: int
+    coder_tokens: int  # what its coder is made for, if the chunk stands alone
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.grid.tokens[self.start : self.stop]
+
+
+def encode_chunks(
+    grids: list[TokenGrid],
+    *,
+    predictor: str,
+    chunk_frames: int | None,
+    solid: bool,
+    threads: int,
+) -> tuple[list[CodedGrid], bytes]:
+    """Cut every grid into chunks and code them; also the predictor's parameters for the header."""
+    sizes = [chunk_frames or default_chunk_frames(grid.frame_tokens) for grid in grids]
+    plans = [_plan(grid, size) for grid, size in zip(grids, sizes, strict=True)]
+    jobs = [job for plan in plans for job in plan]
+    parameters = b""
+    if predictor == "stored" or not available("adaptive"):
+        chunks = _each(lambda job: _store(job.grid, job.tokens), jobs, threads)
+    else:
+        coders = _Coders(coder_factory())
+        encode = _solid_encoder(coders, grids) if solid else _lone_encoder(coders)
+        chunks = _each(encode, jobs, 1 if solid else threads)
+        parameters = coders.parameters
+    coded = iter(chunks)
+    return [
+        _coded_grid(grid, size, [next(coded) for _ in plan])
+        for grid, size, plan in zip(grids, sizes, plans, strict=True)
+    ], parameters
+
+
+def store_grid(grid: TokenGrid) -> CodedGrid:
+    """The grid as a single stored chunk (none if it is empty)."""
+    return _coded_grid(grid, 0, [_store(grid, grid.tokens)] if grid.tokens.size else [])
+
+
+def _plan(grid: TokenGrid, chunk_frames: int) -> list[_Job]:
+    if grid.tokens.size == 0:
+        return []
+    bounds = chunk_bounds(grid.frames, chunk_frames)
+    largest = max(stop - start for start, stop in bounds) * grid.frame_tokens
+    return [_Job(grid, start, stop, largest) for start, stop in bounds]
+
+
+def _lone_encoder(coders: _Coders) -> Callable[[_Job], CodedChunk]:
+    def encode(job: _Job) -> CodedChunk:
+        if packed_size(job.tokens.size, job.grid.bits) <= _LEAST_PREDICTED:
+            return _store(job.grid, job.tokens)
+        coder = coders.fresh(job.grid.alphabet, job.grid.frame, job.coder_tokens)
+        return _predict(coder, job)
+
+    return encode
+
+
+def _solid_encoder(coders: _Coders, grids: list[TokenGrid]) -> Callable[[_Job], CodedChunk]:
+    sizes = _group_sizes((grid.alphabet, grid.frame, grid.tokens.size) for grid in grids)
+    run = {group: coders.make(*group, tokens) for group, tokens in sizes.items() if tokens}
+    return lambda job: _predict(run[job.grid.alphabet, job.grid.frame], job)
+
+
+def _predict(coder: Coder, job: _Job) -> CodedChunk:
+    # The coder has learned from these tokens even if the payload is not used; the decoder of a
+    # solid blob makes up for that with Coder.observe.
+    payload = bytes(coder.encode(job.tokens))
+    if len(payload) < packed_size(job.tokens.size, job.grid.bits):
+        return CodedChunk(False, payload, _token_crc(job.tokens))
+    return _store(job.grid, job.tokens)
+
+
+def _store(grid: TokenGrid, tokens: Tokens) -> CodedChunk:
+    return CodedChunk(True, pack(tokens, grid.bits), _token_crc(tokens))
+
+
+def _coded_grid(grid: TokenGrid, chunk_frames: int, chunks: list[CodedChunk]) -> CodedGrid:
+    several = chunk_frames if len(chunks) > 1 else None
+    return CodedGrid(grid.shape, grid.dtype, grid.alphabet, several, tuple(chunks))
+
+
+# Decoding
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One chunk to decode: where it is, and where its wanted frames go."""
+
+    grid: GridInfo
+    chunk: ChunkInfo
+    where: str
+    selection: Selection
+    output: npt.NDArray[Any]
+
+    @property
+    def wanted(self) -> bool:
+        return self.selection.needs(self.chunk)
+
+    @property
+    def predicted(self) -> bool:
+        return self.chunk.kind == "predicted"
+
+    @property
+    def group(self) -> Group:
+        return self.grid.alphabet, self.grid.frame
+
+
+def decode_chunks(
+    blob: memoryview, info: BlobInfo, selections: list[Selection], *, threads: int
+) -> list[npt.NDArray[Any]]:
+    """The selected frames of every grid, (frames, *frame) each; every chunk used is verified."""
+    outputs = [
+        np.empty((len(selection.wanted), *grid.frame), grid.dtype)
+        for grid, selection in zip(info.grids, selections, strict=True)
+    ]
+    tasks = [
+        _Task(
+            grid,
+            chunk,
+            f"grid {number} chunk {index}" if info.is_list else f"chunk {index}",
+            selection,
+            output,
+        )
+        for number, (grid, selection, output) in enumerate(
+            zip(info.grids, selections, outputs, strict=True)
+        )
+        for index, chunk in enumerate(grid.chunks)
+    ]
+    if info.solid:
+        _decode_solid(blob, info, tasks)
+        return outputs
+    tasks = [task for task in tasks if task.wanted]
+    predicted = any(task.predicted for task in tasks)
+    coders = _Coders(coder_factory(info.parameters)) if predicted else None
+
+    def decode(task: _Task) -> None:
+        coder = None
+        if coders is not None and task.predicted:
+            largest = max(chunk.frames for chunk in task.grid.chunks) * task.grid.frame_tokens
+            coder = coders.fresh(*task.group, largest)
+        _deliver(task, _decode_chunk(blob, task, coder))
+
+    _each(decode, tasks, threads)
+    return outputs
+
+
+def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
+    """Decode each group from its start up to the last chunk that is wanted."""
+    sizes = _group_sizes((grid.alphabet, grid.frame, grid.tokens) for grid in info.grids)
+    last_wanted = {task.group: number for number, task in enumerate(tasks) if task.wanted}
+    last_predicted = {
+        task.group: number
+        for number, task in enumerate(tasks)
+        if task.predicted and number <= last_wanted.get(task.group, -1)
+    }
+    coders = _Coders(coder_factory(info.parameters))
+    run = {group: coders.make(*group, sizes[group]) for group in last_predicted}
+    for number, task in enumerate(tasks):
+        if number > last_wanted.get(task.group, -1):
+            continue
+        learning = number < last_predicted.get(task.group, -1)
+        if not (task.wanted or task.predicted or learning):
+            continue
+        tokens = _decode_chunk(blob, task, run.get(task.group))
+        if learning and not task.predicted:
+            run[task.group].observe(tokens)
+        _deliver(task, tokens)
+
+
+def _decode_chunk(blob: memoryview, task: _Task, coder: Coder | None) -> Tokens:
+    """The checked tokens of one chunk, (frames, *frame)."""
+    grid, chunk, where = task.grid, task.chunk, task.where
+    # A copy: what is decoded is then what was checked, even if the buffer is changed meanwhile.
+    payload = bytes(blob[chunk.offset : chunk.offset + chunk.bytes])
+    if zlib.crc32(payload) != chunk.payload_crc:
+        raise CorruptError(
+            f"{where}: the payload's checksum does not match; the blob was damaged",
+            where=f"{where} payload",
+        )
+    shape = (chunk.frames, *grid.frame)
+    try:
+        if task.predicted and coder is not None:
+            tokens = coder.decode(payload, chunk.frames)
+        else:
+            tokens = unpack(payload, chunk.frames * grid.frame_tokens, grid.bits)
+    except CorruptError as error:
+        raise CorruptError(f"{where}: {error}", where=f"{where} payload") from error
+    tokens = tokens.reshape(shape)
+    largest = int(tokens.max())
+    if largest >= grid.alphabet or largest > _largest_value(grid.dtype):
+        raise CorruptError(
+            f"{where}: token {largest} does not fit alphabet {grid.alphabet} and {grid.dtype}",
+            where=f"{where} tokens",
+        )
+    if _token_crc(tokens) != chunk.token_crc:
+        raise CorruptError(
+            f"{where}: the decoded tokens' checksum does not match; the blob was damaged, or "
+            "written by a faulty encoder",
+            where=f"{where} tokens",
+        )
+    return tokens
+
+
+def _deliver(task: _Task, tokens: Tokens) -> None:
+    target, source = task.selection.within(task.chunk)
+    task.output[target] = tokens[source]
+
+
+def _largest_value(dtype: np.dtype[Any]) -> int:
+    return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
+
+
+# Both
+
+
+class _Coders:
+    """Makes coders, and keeps the last one of each thread for use on the next chunk."""
+
+    def __init__(self, factory: CoderFactory) -> None:
+        self._factory = factory
+        self._kept = threading.local()
+        self.parameters = b""
+
+    def make(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
+        coder = self._factory(alphabet, frame, tokens)
+        self.parameters = coder.parameters()
+        return coder
+
+    def fresh(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
+        """A coder in its first state; one that is reset is cheaper than one that is made."""
+        key = (alphabet, frame, tokens)
+        if getattr(self._kept, "key", None) == key:
+            coder: Coder = self._kept.coder
+            coder.reset()
+            return coder
+        self._kept.key = self._kept.coder = None  # frees its memory before the next is made
+        self._kept.coder = self.make(alphabet, frame, tokens)
+        self._kept.key = key
+        return self._kept.coder  # type: ignore[no-any-return]
+
+
+def _group_sizes(grids: Iterable[tuple[int, tuple[int, ...], int]]) -> dict[Group, int]:
+    """Tokens of all grids with the same alphabet and frame shape."""
+    sizes: dict[Group, int] = {}
+    for alphabet, frame, tokens in grids:
+        sizes[alphabet, frame] = sizes.get((alphabet, frame), 0) + tokens
+    return sizes
+
+
+def _each(work: Callable[[_Item], _Result], items: list[_Item], threads: int) -> list[_Result]:
+    """work(item) for all items, in their order, by up to `threads` threads."""
+    workers = min(threads, len(items))
+    if workers <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
+
+
+def _token_crc(tokens: Tokens) -> int:
+    if sys.byteorder == "big":
+        tokens = tokens.byteswap()
+    return zlib.crc32(np.ascontiguousarray(tokens).data.cast("B") if tokens.size else b"")

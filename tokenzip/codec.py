@@ -1,0 +1,236 @@
+"""encode, decode, inspect and Codec: the way of the data, from top to bottom.
+
+    array -> TokenGrid (checked) -> chunks -> payloads of a predictor's coder, or bit-packed ->
+    checksums -> blob
+
+and back again. What happens to the chunks of one blob is in chunk_coding.py.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .blob import BlobInfo, CodedGrid, read_header, write_blob
+from .chunk_coding import decode_chunks, encode_chunks, store_grid
+from .errors import DTypeError, LimitError, OptionError
+from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
+from .predictors import CHOICES
+from .selection import Frames, Selection
+
+#: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
+DEFAULT_MAX_TOKENS = 2**28
+
+#: A blob is at most this many bytes per grid larger than the bit-packed tokens.
+MAX_OVERHEAD = 64
+
+#: The part of it that one grid of a blob may use before it is stored as a single chunk instead.
+_GRID_OVERHEAD = 40
+
+Array = npt.NDArray[Any]
+
+
+def encode(
+    tokens: Any,
+    *,
+    alphabet: int | None = None,
+    predictor: str = "auto",
+    chunk_frames: int | None = None,
+    solid: bool = False,
+    threads: int | None = None,
+) -> bytes:
+    """Compress token grids without loss.
+
+    Args:
+        tokens: one grid: any integer or bool array (also torch tensors on any device, nested
+            lists, scalars) of 0 to 32 dimensions, axis 0 being time; or a list or tuple of such
+            arrays: several grids in one blob.
+        alphabet: number of symbols, 2 to 65,536; None takes max(2, largest token + 1) of each
+            grid.
+        predictor: "auto" (today the same as "adaptive"), "adaptive" (learns while it codes; a
+            chunk that it cannot make smaller is stored) or "stored" (bit-packing only).
+        chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
+            chunk has between half as many and one and a half times as many. None: at least 1200
+            frames and at least 150,000 tokens. Where the chunks' own overhead would take more
+            than prediction saves, a grid is stored as one chunk.
+        solid: let what was learned flow from chunk to chunk and from grid to grid (of the same
+            alphabet and frame shape; inferred alphabets are made equal for this). Smaller, but a
+            frame can only be decoded after all that came before it.
+        threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
+            of its own. The bytes are the same for any number. A solid blob uses one thread.
+
+    Returns:
+        The blob: at most 64 bytes per grid more than the bit-packed tokens.
+
+    Raises:
+        DTypeError: the tokens are not integers or bools.
+        TokenRangeError: a token is negative or not below the alphabet; .index and .value.
+        ShapeError: ragged, or more than 32 dimensions.
+        OptionError: another argument is wrong.
+    """
+    return Codec(
+        alphabet=alphabet,
+        predictor=predictor,
+        chunk_frames=chunk_frames,
+        solid=solid,
+        threads=threads,
+    ).encode(tokens)
+
+
+def decode(
+    blob: Any,
+    *,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    frames: Frames = None,
+    threads: int | None = None,
+) -> Array | list[Array]:
+    """The tokens of a blob, in the dtype and shape that were encoded; all checksums are verified.
+
+    Args:
+        blob: bytes, bytearray, memoryview, mmap, or a contiguous uint8 array.
+        max_tokens: the most tokens that may be decoded, whole chunks counted (for a solid blob:
+            all of its tokens). Protects against blobs that claim to hold terabytes.
+        frames: None, or an index or slice of axis 0 as in numpy: the result equals
+            decode(blob)[frames], but only the chunks that hold these frames are decoded. For a
+            blob of several grids it applies to each of them.
+        threads: how many chunks are decoded at a time; None is 1.
+
+    Returns:
+        An array, or a list of arrays if a list was encoded.
+
+    Raises:
+        NotABlobError, UnsupportedVersionError, TruncatedError, CorruptError, TrailingDataError:
+            the blob cannot be decoded (all are BlobError).
+        LimitError: it holds more than max_tokens.
+        OptionError: frames, max_tokens or threads is wrong.
+        DTypeError: blob is not a contiguous buffer of bytes.
+    """
+    return Codec(max_tokens=max_tokens, threads=threads).decode(blob, frames=frames)
+
+
+def inspect(blob: Any) -> BlobInfo:
+    """What a blob's header says. Payloads are neither read nor checked; raises as decode does."""
+    with _bytes_of(blob) as data:
+        return read_header(data)
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Settings for many calls of encode and decode; see these functions for their meaning.
+
+    Raises:
+        OptionError: a setting is wrong.
+    """
+
+    alphabet: int | None = None
+    predictor: str = "auto"
+    chunk_frames: int | None = None
+    solid: bool = False
+    threads: int | None = None
+    max_tokens: int = DEFAULT_MAX_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.alphabet is not None:
+            check_alphabet(self.alphabet)
+        if self.predictor not in CHOICES:
+            raise OptionError(
+                f"predictor must be one of {', '.join(CHOICES)}, not {self.predictor!r}"
+            )
+        if self.chunk_frames is not None:
+            _check_integer("chunk_frames", self.chunk_frames, 1)
+        if self.threads is not None:
+            _check_integer("threads", self.threads, 1)
+        _check_integer("max_tokens", self.max_tokens, 0)
+
+    def encode(self, tokens: Any) -> bytes:
+        """Compress one grid or a list of grids; see tokenzip.encode."""
+        grids, is_list = token_grids(tokens, self.alphabet)
+        solid = self.solid and self.predictor != "stored"
+        coded, parameters = encode_chunks(
+            share_alphabets(grids) if solid else grids,
+            predictor=self.predictor,
+            chunk_frames=self.chunk_frames,
+            solid=solid,
+            threads=self.threads or 1,
+        )
+        if not solid:
+            coded = [
+                _frugal(grid, coded_grid) for grid, coded_grid in zip(grids, coded, strict=True)
+            ]
+        blob = write_blob(
+            coded, is_list=is_list, predictor="adaptive", parameters=parameters, solid=solid
+        )
+        if len(blob) > sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids):
+            blob = write_blob([store_grid(grid) for grid in grids], is_list=is_list)
+        return blob
+
+    def decode(self, blob: Any, *, frames: Frames = None) -> Array | list[Array]:
+        """The tokens of a blob; see tokenzip.decode."""
+        with _bytes_of(blob) as data:
+            info = read_header(data)
+            selections = [Selection.of(frames, grid) for grid in info.grids]
+            _check_limit(info, selections, self.max_tokens)
+            outputs = decode_chunks(data, info, selections, threads=self.threads or 1)
+        arrays = [
+            output[0] if selection.drop_axis else output.reshape(output.shape[: len(grid.shape)])
+            for output, selection, grid in zip(outputs, selections, info.grids, strict=True)
+        ]
+        return arrays if info.is_list else arrays[0]
+
+
+def _frugal(grid: TokenGrid, coded: CodedGrid) -> CodedGrid:
+    """The coded grid, or a single stored chunk where the chunks' own overhead ate the gain."""
+    if coded.size <= grid.raw_bytes + _GRID_OVERHEAD:
+        return coded
+    return min(coded, store_grid(grid), key=lambda candidate: candidate.size)
+
+
+def _check_limit(info: BlobInfo, selections: list[Selection], max_tokens: int) -> None:
+    if info.solid:
+        tokens = info.tokens
+    else:
+        tokens = sum(
+            chunk.frames * grid.frame_tokens
+            for grid, selection in zip(info.grids, selections, strict=True)
+            for chunk in grid.chunks
+            if selection.needs(chunk)
+        )
+    if tokens > max_tokens:
+        raise LimitError(
+            f"{tokens} tokens would have to be decoded, but max_tokens is {max_tokens}; "
+            f"if you trust this blob, pass max_tokens={tokens}"
+        )
+
+
+def _check_integer(name: str, value: Any, smallest: int) -> None:
+    try:
+        valid = not isinstance(value, (bool, np.bool_)) and operator.index(value) >= smallest
+    except TypeError:
+        valid = False
+    if not valid:
+        raise OptionError(f"{name} must be an integer of at least {smallest}, not {value!r}")
+
+
+@contextmanager
+def _bytes_of(blob: Any) -> Iterator[memoryview]:
+    """A flat view of the blob's bytes, given back at the end so that a mmap can be closed."""
+    try:
+        view = memoryview(blob)
+    except TypeError:
+        raise DTypeError(
+            f"a blob is bytes or a buffer of bytes, not {type(blob).__name__}"
+        ) from None
+    with view:
+        if view.nbytes == 0:
+            yield memoryview(b"")
+            return
+        if not view.c_contiguous:
+            raise DTypeError("the blob's buffer is not contiguous; pass bytes(blob)")
+        with view.cast("B") as data:
+            yield data

@@ -1,0 +1,70 @@
+"""Predictors: what stands between tokens and a chunk's payload, behind one small interface.
+
+A predictor gives coders; a coder holds the state that encoder and decoder build up alike. Bit
+packing ("stored") has no state and is not among them: the codec uses it whenever a coder's
+payload is not smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+#: What `encode(predictor=...)` accepts. "auto" is the best predictor that needs no model.
+CHOICES = ("auto", "adaptive", "stored")
+
+
+class Coder(Protocol):
+    """Codes runs of frames, one after another, learning from all that it has seen.
+
+    tokens are C-contiguous uint16 (T, *frame), T >= 1, all below the alphabet. After encode,
+    decode and observe of the same tokens the state is the same.
+    """
+
+    def reset(self) -> None:
+        """Forget everything: the state of a coder just made."""
+
+    def encode(self, tokens: npt.NDArray[np.uint16]) -> bytes:
+        """The payload of these tokens."""
+
+    def decode(self, payload: bytes, frames: int) -> npt.NDArray[np.uint16]:
+        """The `frames` frames of a payload; CorruptError if it cannot be one."""
+
+    def observe(self, tokens: npt.NDArray[np.uint16]) -> None:
+        """Learn from tokens that reached the decoder in another way."""
+
+    def parameters(self) -> bytes:
+        """What a decoder needs to make such a coder; the same for every alphabet and frame."""
+
+
+#: (alphabet, frame shape, tokens that will be coded between two resets) -> a new coder.
+CoderFactory = Callable[[int, tuple[int, ...], int], Coder]
+
+
+def available(name: str) -> bool:
+    """Whether this predictor of CHOICES is part of the installed package."""
+    return name == "stored" or find_spec(f"{__name__}.adaptive") is not None
+
+
+def coder_factory(parameters: bytes | None = None) -> CoderFactory:
+    """What makes the coders of the adaptive predictor; imports its code (and numba) only now.
+
+    Args:
+        parameters: the parameter bytes of a blob to decode; None gives the current defaults.
+
+    Raises:
+        UnsupportedVersionError: parameters of a newer tokenzip (when the coder is made).
+        CorruptError: parameters that make no sense (when the coder is made).
+    """
+    from .adaptive import AdaptiveCoder
+
+    def make(alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
+        if parameters is None:
+            return AdaptiveCoder(alphabet, frame, tokens)
+        return AdaptiveCoder.from_parameters(parameters, alphabet, frame, tokens)
+
+    return make

@@ -22,6 +22,9 @@ def encode_lane(
     cum, freq: integer arrays of shape (n,), symbol i owning the counts [cum[i], cum[i] + freq[i])
     out of USABLE = 2**24 - 2; freq[i] >= 1. n may be 0, which gives no words.
 
+    The words cost the ideal code length, about 1.5e-4 bits a symbol (the coder loses the remainder
+    of range / 2**24) and at most 8 bytes for the end.
+
     Returns the words, uint32 of shape (k,): exactly what constriction's RangeEncoder writes for
     Categorical rows of freq - 1 with one guard entry of 0 at either end.
 

@@ -1,0 +1,87 @@
+"""Results as a table on the terminal, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokenzip.bench.machine import machine_info, machine_line
+from tokenzip.bench.result import Result
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = (
+    "compressor",
+    "bytes",
+    "ratio",
+    "bits/token",
+    "encode tokens/s",
+    "decode tokens/s",
+    "peak MB",
+    "layout",
+)
+
+
+def rich_table(results: Sequence[Result], title: str | None = None) -> Table:
+    """A table for a rich console; the smallest is printed bold."""
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption(results), caption_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("compressor", "layout") else "right")
+    best = min((result.compressed_bytes for result in results), default=0)
+    for result in results:
+        table.add_row(*row(result), style="bold" if result.compressed_bytes == best else None)
+    return table
+
+
+def to_markdown(results: Sequence[Result], title: str, machine: dict[str, Any]) -> str:
+    """A heading, the table, what was measured, and the machine."""
+    lines = [f"## {title}", "", "| " + " | ".join(COLUMNS) + " |"]
+    lines.append(
+        "|"
+        + "|".join(" --- " if c in ("compressor", "layout") else " ---: " for c in COLUMNS)
+        + "|"
+    )
+    lines += ["| " + " | ".join(row(result)) + " |" for result in results]
+    return "\n".join([*lines, "", caption(results), "", machine_line(machine), ""])
+
+
+def to_json(results: Sequence[Result], machine: dict[str, Any] | None = None) -> str:
+    """{"machine": ..., "results": [...]}, indented."""
+    document = {
+        "machine": machine if machine is not None else machine_info(),
+        "results": [result.as_dict() for result in results],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def row(result: Result) -> list[str]:
+    """The cells of one line, in the order of COLUMNS."""
+    peak = "-" if result.peak_bytes is None else f"{result.peak_bytes / 1e6:.0f}"
+    return [
+        result.compressor,
+        f"{result.compressed_bytes:,}",
+        f"{result.ratio:.3f}",
+        f"{result.bits_per_token:.3f}",
+        f"{result.encode_rate:,.0f}",
+        f"{result.decode_rate:,.0f}",
+        peak,
+        result.layout,
+    ]
+
+
+def caption(results: Sequence[Result]) -> str:
+    """What the figures mean."""
+    if not results:
+        return "nothing was measured"
+    first = results[0]
+    how = "all in one stream (solid)" if first.solid else "each on its own"
+    grids = "1 grid" if first.grids == 1 else f"{first.grids} grids, {how}"
+    return (
+        f"{grids}; {first.tokens:,} tokens, alphabet {first.alphabet}, "
+        f"{first.raw_bytes:,.0f} bytes when packed. Every round trip verified. Ratios are against "
+        "packed tokens. Speeds are warm; peak memory is of the whole process."
+    )

@@ -83,8 +83,9 @@ def join_names(members: Sequence[Member], blob: bytes) -> bytes:
     return _HEAD.pack(MAGIC, VERSION, len(packed), zlib.crc32(packed)) + packed + blob
 
 
-def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes]:
+def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryview]:
     """Members and blob of a `.tkz` file's content; members are None where it is a bare blob.
+    The blob is not copied.
 
     Whether the blob is one is left to decode or inspect. Raises UnsupportedVersionError,
     TruncatedError or CorruptError (`where` is "names") if the preamble is damaged.
@@ -104,7 +105,7 @@ def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes]:
         raise TruncatedError("the file ends inside the preamble that holds its names")
     if zlib.crc32(packed) != checksum:
         raise CorruptError("the file's names are damaged: wrong CRC-32", where="names")
-    return _parse(packed), data[_HEAD.size + length :]
+    return _parse(packed), memoryview(data)[_HEAD.size + length :]
 
 
 def _parse(packed: bytes) -> tuple[Member, ...]:

@@ -132,7 +132,7 @@ def _read(
         return TokenFile(name, kind, (("", array),))
     if kind == "raw":
         if dtype is None:
-            raise OptionError(
+            raise FileFormatError(
                 f"{name}: say what this raw file holds, e.g. --dtype uint16 --shape -1,8,16"
             )
         if data is None:

@@ -1,0 +1,158 @@
+"""`tokenzip info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..codec import inspect
+from ..files.find import Source
+from ..files.formats import COMPRESSED_SUFFIX
+from .decompress import dtype_name
+from .loading import Compressed, labels_of, load, members_of
+from .session import Session, printable
+from .targets import sources_of
+from .work import each
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..blob import BlobInfo, GridInfo
+
+_SHOWN_ROWS = 24
+
+
+def info(session: Session, arguments: Sequence[str], *, chunks: bool) -> int:
+    """Show the headers of the files that `arguments` mean; returns the exit code."""
+    sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
+
+    def work(source: Source) -> Iterator[dict[str, Any]]:
+        compressed = load(source.path)
+        members = members_of(compressed)
+        header = inspect(compressed.blob)
+        labels = labels_of(members, len(header.grids))
+        if not session.json:
+            _show(session, source.path, compressed, header, labels, chunks)
+        files = [
+            {"name": m.name, "format": m.format, "arrays": list(m.arrays)} for m in members or ()
+        ]
+        yield {
+            "source": source.path,
+            "bytes": compressed.size,
+            "files": files or None,
+            "blob": header.to_dict(),
+        }
+
+    return each(session, sources, lambda source: source.path, work)
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for number, column in enumerate(columns):
+        # Folded, never cut: what is shown can be copied.
+        table.add_column(column, overflow="fold", justify="right" if number > 1 else "left")
+    return table
+
+
+def _show(
+    session: Session,
+    path: str,
+    compressed: Compressed,
+    header: BlobInfo,
+    labels: Sequence[str],
+    chunks: bool,
+) -> None:
+    fields = _table(printable(path), "field", "value")
+    for name, value in _fields(compressed, header):
+        fields.add_row(name, value)
+    session.stdout.print(fields)
+    arrays = _table(
+        "arrays", "name", "shape", "dtype", "alphabet", "tokens", "chunks", "bytes", "bits/token"
+    )
+    for label, grid in list(zip(labels, header.grids, strict=True))[:_SHOWN_ROWS]:
+        arrays.add_row(*_grid_row(label, grid))
+    session.stdout.print(arrays)
+    _more(session, len(header.grids))
+    if chunks:
+        _show_chunks(session, header, labels)
+
+
+def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
+    members = compressed.members or ()
+    file_format = ", ".join(sorted({member.format for member in members}))
+    size = compressed.size
+    per_token = f"{8 * size / header.tokens:.3f}" if header.tokens else "-"
+    model = "none" if header.model is None else header.model.hex()
+    return [
+        ("format version", str(header.version)),
+        ("predictor", header.predictor),
+        ("parameters", header.parameters.hex() or "none"),
+        ("model", model),
+        ("solid", "yes" if header.solid else "no"),
+        (
+            "restores",
+            f"{len(members)} x {file_format}" if len(members) > 1 else file_format or "array",
+        ),
+        ("arrays", f"{len(header.grids):,}"),
+        ("tokens", f"{header.tokens:,}"),
+        ("bit-packed", f"{header.raw_bytes:,} bytes"),
+        ("compressed", f"{size:,} bytes"),
+        ("of which names", f"{size - header.total_bytes:,} bytes"),
+        ("of which header", f"{header.header_bytes:,} bytes"),
+        ("ratio", f"{header.raw_bytes / size:.3f}"),
+        ("bits/token", per_token),
+    ]
+
+
+def _grid_row(label: str, grid: GridInfo) -> list[str]:
+    kinds = [chunk.kind for chunk in grid.chunks]
+    stored = f" ({kinds.count('stored')} stored)" if "stored" in kinds else ""
+    return [
+        printable(label) or "-",
+        "x".join(map(str, grid.shape)) or "()",
+        dtype_name(grid.dtype),
+        f"{grid.alphabet:,}",
+        f"{grid.tokens:,}",
+        f"{len(grid.chunks):,}{stored}",
+        f"{grid.payload_bytes:,}",
+        f"{8 * grid.payload_bytes / grid.tokens:.3f}" if grid.tokens else "-",
+    ]
+
+
+def _show_chunks(session: Session, header: BlobInfo, labels: Sequence[str]) -> None:
+    table = _table(
+        "chunks",
+        "array",
+        "kind",
+        "first frame",
+        "frames",
+        "offset",
+        "bytes",
+        "payload CRC",
+        "token CRC",
+    )
+    rows = [
+        (printable(label) or "-", chunk)
+        for label, grid in zip(labels, header.grids, strict=True)
+        for chunk in grid.chunks
+    ]
+    for label, chunk in rows[:_SHOWN_ROWS]:
+        table.add_row(
+            label,
+            chunk.kind,
+            f"{chunk.start:,}",
+            f"{chunk.frames:,}",
+            f"{chunk.offset:,}",
+            f"{chunk.bytes:,}",
+            f"{chunk.payload_crc:08x}",
+            f"{chunk.token_crc:08x}",
+        )
+    session.stdout.print(table)
+    _more(session, len(rows))
+
+
+def _more(session: Session, count: int) -> None:
+    if count > _SHOWN_ROWS:
+        session.stdout.print(f"... and {count - _SHOWN_ROWS:,} more; --json lists all")

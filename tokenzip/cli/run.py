@@ -1,0 +1,110 @@
+"""From arguments to an exit code: signals, errors, broken pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from ..errors import OptionError, TokenzipError
+from .session import EXIT_FAILED, EXIT_USAGE, Session
+
+# typer brings its own copy of click since 0.25 and uses the installed one before; this is the base
+# of its usage errors in both.
+_CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+_EXIT_SIGNAL = 128  # plus the signal's number, as shells count: 130 Ctrl-C, 143 SIGTERM
+
+
+class Interrupted(BaseException):
+    """A signal asked the process to end; an exception, so that unfinished files are removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    previous: dict[int, object] = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A signal that the parent ignores (nohup) stays ignored; ValueError: not the main thread.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):
+                previous[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _silence(stream_name: str) -> None:
+    """Point a standard stream whose reader is gone at nothing, so that exiting does not complain."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, getattr(sys, stream_name).fileno())
+        os.close(nowhere)
+
+
+def _asked_for_json(arguments: Sequence[str]) -> bool:
+    """Whether --json stands among the options; usage errors must know before parsing is done."""
+    options = list(arguments)
+    if "--" in options:
+        options = options[: options.index("--")]
+    return "--json" in options
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: sys.argv[1:]) and return its exit code.
+
+    No expected failure leaves as an exception: each becomes one line on standard error (and the
+    JSON document with --json).
+    """
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    session = Session(json_output=_asked_for_json(args))
+    try:
+        with _signals_as_exceptions():
+            code = _run(args, session)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        _silence("stdout")
+        return _EXIT_SIGNAL + int(getattr(signal, "SIGPIPE", 13))
+    except Interrupted as stop:
+        with contextlib.suppress(OSError):
+            print("tokenzip: interrupted", file=sys.stderr, flush=True)
+        return _EXIT_SIGNAL + stop.number
+
+
+def _run(args: list[str], session: Session) -> int:
+    from .app import app
+
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args, prog_name="tokenzip", standalone_mode=False, obj=session)
+    except _CLICK_ERROR as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} --help'" if context is not None else ""
+        text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+        return session.fatal(error, EXIT_USAGE, text + hint)
+    except typer.Abort:
+        return _EXIT_SIGNAL + int(signal.SIGINT)
+    except OptionError as error:
+        return session.fatal(error, EXIT_USAGE)
+    except BrokenPipeError:
+        raise
+    except (TokenzipError, OSError, MemoryError) as error:
+        return session.fatal(error, EXIT_FAILED)
+    return result if isinstance(result, int) else 0

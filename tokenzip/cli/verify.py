@@ -1,0 +1,47 @@
+"""`tokenzip verify`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..codec import Codec
+from ..files.find import Source
+from ..files.formats import COMPRESSED_SUFFIX
+from .compiling import warm_up
+from .loading import decode_all, load, members_of
+from .session import Session, error_text, printable
+from .targets import sources_of
+from .work import each
+
+
+def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
+    """Decode the files that `arguments` mean and drop the tokens; 1 if any is bad."""
+    sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
+    warm_up(session)
+
+    def report(text: str) -> None:
+        if not session.json:
+            session.stdout.print(text, soft_wrap=True)
+
+    def work(source: Source) -> Iterator[dict[str, Any]]:
+        start = time.perf_counter()
+        compressed = load(source.path)
+        members_of(compressed)
+        tokens = sum(array.size for array in decode_all(compressed, codec))
+        seconds = time.perf_counter() - start
+        if not session.quiet:
+            report(f"OK   {printable(source.path)}: {tokens:,} tokens")
+        yield {
+            "source": source.path,
+            "tokens": tokens,
+            "bytes": compressed.size,
+            "decode_seconds": seconds,
+        }
+
+    def bad(source: Source, error: BaseException) -> None:
+        text = error_text(error).removeprefix(f"{printable(source.path)}: ")
+        report(f"BAD  {printable(source.path)}: {text}")
+
+    return each(session, sources, lambda s: s.path, work, show_failures=session.json, failed=bad)

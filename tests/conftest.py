@@ -1,0 +1,43 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Times vary with the machine and with compilation; what is tested here is correctness.
+settings.register_profile(
+    "tokenzip", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", parent=settings.get_profile("tokenzip"), max_examples=2000)
+settings.load_profile(os.environ.get("TOKENZIP_HYPOTHESIS", "tokenzip"))
+
+PREDICTORS = ["stored"]
+if importlib.util.find_spec("tokenzip.predictors.adaptive"):
+    PREDICTORS.append("adaptive")
+
+
+@pytest.fixture(scope="session", params=PREDICTORS)
+def predictor(request: pytest.FixtureRequest) -> str:
+    """The name of each predictor in turn."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real token files; the test is skipped where there is none."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TOKENZIP_DATA", shared))
+    if not folder.is_dir():
+        pytest.skip(f"no token files at {folder}; set TOKENZIP_DATA")
+    return folder

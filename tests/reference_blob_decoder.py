@@ -83,7 +83,7 @@ def read_grid(cursor: Cursor) -> Grid:
     grid = Grid()
     code = cursor.byte()
     grid.big_endian = code >= 128
-    names = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64".split()
+    names = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
     grid.dtype = names[code % 128]
     dimensions = cursor.byte()
     nibbles = "".join(f"{cursor.byte():02x}" for _ in range((dimensions + 1) // 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from dataclasses import replace
@@ -187,7 +188,7 @@ class TestChunks:
         bounds = chunk_bounds(frames, size)
         assert len(bounds) == chunk_count(frames, size)
         assert bounds[0][0] == 0 and bounds[-1][1] == frames
-        assert all(a[1] == b[0] for a, b in zip(bounds, bounds[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
         lengths = [stop - start for start, stop in bounds]
         assert all(length == size for length in lengths[:-1])
         assert 2 * lengths[-1] < 3 * size or len(lengths) == 1
@@ -250,7 +251,7 @@ class TestHeaderChecks:
             tokenzip.decode(b"x")
         with pytest.raises(TruncatedError):
             tokenzip.decode(blob[:3])
-        with pytest.raises(UnsupportedVersionError, match="version 2.*upgrade"):
+        with pytest.raises(UnsupportedVersionError, match=r"version 2.*upgrade"):
             tokenzip.decode(b"\xf7TKZ\x02")
         with pytest.raises(UnsupportedVersionError, match="version 255"):
             tokenzip.decode(b"\xf7TKZ\xff nothing here parses")

@@ -189,11 +189,12 @@ def decode_chunks(
     coders = _Coders(coder_factory(info.parameters)) if predicted else None
 
     def decode(task: _Task) -> None:
+        payload = _checked_payload(blob, task)
         coder = None
         if coders is not None and task.predicted:
             largest = max(chunk.frames for chunk in task.grid.chunks) * task.grid.frame_tokens
             coder = coders.fresh(*task.group, largest)
-        _deliver(task, _decode_chunk(blob, task, coder))
+        _deliver(task, _checked_tokens(payload, task, coder))
 
     _each(decode, tasks, threads)
     return outputs
@@ -209,29 +210,37 @@ def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
         if task.predicted and number <= last_wanted.get(task.group, -1)
     }
     coders = _Coders(coder_factory(info.parameters))
-    run = {group: coders.make(*group, sizes[group]) for group in last_predicted}
+    run: dict[Group, Coder] = {}
     for number, task in enumerate(tasks):
         if number > last_wanted.get(task.group, -1):
             continue
         learning = number < last_predicted.get(task.group, -1)
         if not (task.wanted or task.predicted or learning):
             continue
-        tokens = _decode_chunk(blob, task, run.get(task.group))
+        payload = _checked_payload(blob, task)
+        if (task.predicted or learning) and task.group not in run:
+            run[task.group] = coders.make(*task.group, sizes[task.group])
+        tokens = _checked_tokens(payload, task, run.get(task.group))
         if learning and not task.predicted:
             run[task.group].observe(tokens)
         _deliver(task, tokens)
 
 
-def _decode_chunk(blob: memoryview, task: _Task, coder: Coder | None) -> Tokens:
-    """The checked tokens of one chunk, (frames, *frame)."""
-    grid, chunk, where = task.grid, task.chunk, task.where
+def _checked_payload(blob: memoryview, task: _Task) -> bytes:
     # A copy: what is decoded is then what was checked, even if the buffer is changed meanwhile.
+    chunk = task.chunk
     payload = bytes(blob[chunk.offset : chunk.offset + chunk.bytes])
     if zlib.crc32(payload) != chunk.payload_crc:
         raise CorruptError(
-            f"{where}: the payload's checksum does not match; the blob was damaged",
-            where=f"{where} payload",
+            f"{task.where}: the payload's checksum does not match; the blob was damaged",
+            where=f"{task.where} payload",
         )
+    return payload
+
+
+def _checked_tokens(payload: bytes, task: _Task, coder: Coder | None) -> Tokens:
+    """The tokens of one chunk, (frames, *frame)."""
+    grid, chunk, where = task.grid, task.chunk, task.where
     shape = (chunk.frames, *grid.frame)
     try:
         if task.predicted and coder is not None:

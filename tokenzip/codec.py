@@ -31,7 +31,7 @@ DEFAULT_MAX_TOKENS = 2**28
 MAX_OVERHEAD = 64
 
 #: The part of it that one grid of a blob may use before it is stored as a single chunk instead.
-_GRID_OVERHEAD = 40
+_GRID_OVERHEAD = 48
 
 Array = npt.NDArray[Any]
 

@@ -187,11 +187,8 @@ def _plan(
     selection.offer(labels)
     if members is None:
         # A bare blob: one array without a name, or those of a list, numbered.
-        return [
-            _plan_one(
-                source, None, _wanted(selection, labels, labels), output, in_directory, options
-            )
-        ]
+        wanted = _wanted(selection, labels, labels)
+        return [_plan_one(source, None, wanted, output, in_directory, options)]
     groups: list[tuple[Member, list[tuple[str, int]]]] = []
     first = 0
     for member in members:

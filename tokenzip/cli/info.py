@@ -84,6 +84,7 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
     file_format = ", ".join(sorted({member.format for member in members}))
     size = compressed.size
     per_token = f"{8 * size / header.tokens:.3f}" if header.tokens else "-"
+    restores = f"{len(members)} files: {file_format}" if len(members) > 1 else file_format
     model = "none" if header.model is None else header.model.hex()
     return [
         ("format version", str(header.version)),
@@ -91,10 +92,7 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
         ("parameters", header.parameters.hex() or "none"),
         ("model", model),
         ("solid", "yes" if header.solid else "no"),
-        (
-            "restores",
-            f"{len(members)} x {file_format}" if len(members) > 1 else file_format or "array",
-        ),
+        ("restores", restores or "array"),
         ("arrays", f"{len(header.grids):,}"),
         ("tokens", f"{header.tokens:,}"),
         ("bit-packed", f"{header.raw_bytes:,} bytes"),

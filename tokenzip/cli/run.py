@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -17,7 +17,9 @@ from .session import EXIT_FAILED, EXIT_USAGE, Session
 
 # typer brings its own copy of click since 0.25 and uses the installed one before; this is the base
 # of its usage errors in both.
-_CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_CLICK_ERROR: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
 
 _EXIT_SIGNAL = 128  # plus the signal's number, as shells count: 130 Ctrl-C, 143 SIGTERM
 
@@ -51,7 +53,7 @@ def _signals_as_exceptions() -> Iterator[None]:
 
 
 def _silence(stream_name: str) -> None:
-    """Point a standard stream whose reader is gone at nothing, so that exiting does not complain."""
+    """Point a stream whose reader is gone at nothing, so that exiting does not complain."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, getattr(sys, stream_name).fileno())
@@ -95,9 +97,10 @@ def _run(args: list[str], session: Session) -> int:
     try:
         result = command.main(args, prog_name="tokenzip", standalone_mode=False, obj=session)
     except _CLICK_ERROR as error:
-        context = getattr(error, "ctx", None)
+        described: Any = error
+        context = getattr(described, "ctx", None)
         hint = f"; see '{context.command_path} --help'" if context is not None else ""
-        text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+        text = " ".join(described.format_message().split()).rstrip(".")
         return session.fatal(error, EXIT_USAGE, text + hint)
     except typer.Abort:
         return _EXIT_SIGNAL + int(signal.SIGINT)

@@ -22,7 +22,7 @@ EXIT_USAGE = 2
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without anything that a terminal would obey or a stream could not hold."""
+    """`text` on one line, without anything a terminal would obey or a stream could not hold."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
         for c in text

@@ -66,18 +66,21 @@ def read_h5(
     selection = Selection(name, datasets, what="dataset")
     arrays: list[tuple[str, np.ndarray[Any, Any]]] = []
     left_out: list[str] = []
-    attributed = 0
+    attributed: set[object] = set()
     try:
         with h5py.File(source, "r") as file:
-            attributed += bool(len(file.attrs))
-            items = list(_walk(file, "", frozenset({h5py.h5o.get_info(file.id).addr})))
+            root = h5py.h5o.get_info(file.id).addr
+            if len(file.attrs):
+                attributed.add(root)
+            items = list(_walk(file, "", frozenset({root})))
             selection.offer([path for path, _, kind in items if kind == "dataset"])
             total = 0
             for path, item, kind in items:
                 if kind == "link":
                     left_out.append(f"link {path}")
                     continue
-                attributed += bool(len(item.attrs))
+                if len(item.attrs):
+                    attributed.add(h5py.h5o.get_info(item.id).addr)
                 if kind == "group":
                     if not len(item):
                         left_out.append(f"empty group {path}")
@@ -92,7 +95,8 @@ def read_h5(
                     continue
                 total += item.size * item.dtype.itemsize
                 check_fits(total, f"{name}[{path}]")
-                arrays.append((path, np.asarray(item[()])))
+                # The dtype again: a single value would otherwise lose its byte order.
+                arrays.append((path, np.asarray(item[()], dtype=item.dtype)))
     except (FileError, DTypeError):
         raise
     except (FileNotFoundError, PermissionError):
@@ -101,7 +105,8 @@ def read_h5(
         # What h5py makes of damaged headers and data, unknown filters and broken references.
         raise FileFormatError(f"{name}: not a readable HDF5 file ({first_line(error)})") from error
     if attributed:
-        left_out.append(f"the attributes of {attributed} object{'s' if attributed > 1 else ''}")
+        plural = "s" if len(attributed) > 1 else ""
+        left_out.append(f"the attributes of {len(attributed)} object{plural}")
     selection.check_found(arrays, left_out)
     return arrays, left_out
 

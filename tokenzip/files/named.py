@@ -132,6 +132,8 @@ def _parse(packed: bytes) -> tuple[Member, ...]:
             raise bad(f"unsafe file name {name!r}")
         if not isinstance(arrays, list) or not all(isinstance(a, str) for a in arrays):
             raise bad("array names that are no strings")
+        if not arrays or len(set(arrays)) != len(arrays):
+            raise bad("a file without arrays, or two arrays of the same name")
         if any(a and not is_plain_path(a) for a in arrays):
             raise bad("an unsafe array name")
         members.append(Member(name, cast(Format, kind), tuple(arrays)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,15 @@ class TestPinnedBytes:
             "11 02 43 05 "  # CRC-32 of all of the above
             "80"  # payload
         )
+
+
+def test_examples_of_the_format_text() -> None:
+    text = (Path(__file__).parents[1] / "FORMAT.md").read_text(encoding="utf-8")
+    examples = re.findall(r"`tokenzip\.encode\(([^\n]*)\)`:\n\n```\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for arguments, listing in examples:
+        blob = eval(f"tokenzip.encode({arguments})", {"tokenzip": tokenzip, "numpy": np})
+        assert bytes.fromhex("".join(line[:24] for line in listing.splitlines())) == blob
 
 
 class TestSecondReader:

@@ -86,6 +86,8 @@ def test_carries_run_through_many_words() -> None:
         for interval in end:
             encoder.encode(*interval)
         assert encoder.finish() == constriction_words(end)
+    assert constriction_words(below).count(2**32 - 1) > 20
+    assert constriction_words(above).count(0) > 20
 
 
 def test_known_words() -> None:

@@ -62,18 +62,18 @@ def test_layouts_are_what_they_say() -> None:
     def written(name: str) -> bytes:
         return LAYOUTS[name].to_bytes([grid], 1024)
 
-    assert written("frame-major words") == bytes([1, 0, 2, 0, 3, 0, 4, 1])
-    assert written("position-major words") == bytes([1, 0, 3, 0, 2, 0, 4, 1])
-    assert written("frame-major planes") == bytes([1, 2, 3, 4, 0, 0, 0, 1])
-    assert written("position-major planes") == bytes([1, 3, 2, 4, 0, 0, 0, 1])
+    assert written("frame") == bytes([1, 0, 2, 0, 3, 0, 4, 1])
+    assert written("position") == bytes([1, 0, 3, 0, 2, 0, 4, 1])
+    assert written("frame planes") == bytes([1, 2, 3, 4, 0, 0, 0, 1])
+    assert written("position planes") == bytes([1, 3, 2, 4, 0, 0, 0, 1])
     bits = "".join(f"{token:010b}" for token in (1, 2, 3, 0x104))
-    assert written("frame-major packed") == int(bits, 2).to_bytes(5, "big")
-    assert LAYOUTS["frame-major words"].to_bytes([grid % 7], 7) == bytes([1, 2, 3, 1])
+    assert written("frame packed") == int(bits, 2).to_bytes(5, "big")
+    assert LAYOUTS["frame"].to_bytes([grid % 7], 7) == bytes([1, 2, 3, 1])
 
 
 def test_layout_refuses_a_wrong_length() -> None:
     with pytest.raises(ValueError, match="shapes ask for 4"):
-        LAYOUTS["frame-major words"].from_bytes(b"abcdef", [(2,)], 1024)
+        LAYOUTS["frame"].from_bytes(b"abcdef", [(2,)], 1024)
     with pytest.raises(ValueError, match="no layout"):
         layouts.layout_named("sideways")
 
@@ -89,7 +89,7 @@ def test_peers_give_back(name: str, data: bytes) -> None:
 
 
 def test_peers_use_strong_settings() -> None:
-    data = layouts.layout_named("position-major words").to_bytes([samples.drive(60)], 1024)
+    data = layouts.layout_named("position").to_bytes([samples.drive(60)], 1024)
     assert PEERS["xz -9e"].compress(data) == lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     assert PEERS["bz2 -9"].compress(data) == bz2.compress(data, 9)
     assert PEERS["zlib -9"].compress(data) == zlib.compress(data, 9)
@@ -187,15 +187,15 @@ def test_a_lossy_compressor_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         def decompress(self, data: bytes, size: int) -> bytes:
             return data + b"\x01"
 
-    lossy = Theirs(Lossy(), layouts.layout_named("frame-major words"))  # type: ignore[arg-type]
+    lossy = Theirs(Lossy(), layouts.layout_named("frame"))  # type: ignore[arg-type]
     monkeypatch.setattr(Job, "contender", lambda self: lossy)
-    job = Job("lossy", "frame-major words", 1024, solid=False, threads=1)
+    job = Job("lossy", "frame", 1024, solid=False, threads=1)
     with pytest.raises(RuntimeError, match="did not give the tokens back"):
         worker.measure(job, [np.arange(8, dtype=np.uint16)])
 
 
 def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
-    job = Job("zlib -9", "frame-major words", 1024, solid=False, threads=1)
+    job = Job("zlib -9", "frame", 1024, solid=False, threads=1)
     with pytest.raises(TokenzipError, match=r"measuring zlib -9 failed .*No such file"):
         comparison._run(job, tmp_path / "none.npz")
 
@@ -203,7 +203,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
 def result(**changes: object) -> bench.Result:
     fields = {
         "compressor": "xz -9e",
-        "layout": "frame-major words",
+        "layout": "frame",
         "solid": True,
         "grids": 3,
         "tokens": 8000,
@@ -232,9 +232,7 @@ def test_reports() -> None:
     assert document["results"][0]["ratio"] == 2 and document["machine"]["cores"] >= 1
     assert document["machine"]["packages"]["numpy"] == np.__version__
     markdown = bench.to_markdown(results, "Title", machine)
-    assert (
-        "| xz -9e | 5,000 | 2.000 | 5.000 | 4,000 | 16,000 | 12 | frame-major words |" in markdown
-    )
+    assert "| xz -9e | 5,000 | 2.000 | 5.000 | 4,000 | 16,000 | 12 | frame |" in markdown
     assert "3 grids, all in one stream (solid); 8,000 tokens" in markdown
     assert machine["python"] in markdown
     console = Console(width=140, record=True, file=io.StringIO())
@@ -280,3 +278,106 @@ def test_bench_needs_no_optional_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "None", done.stderr
+
+
+def test_short_counts() -> None:
+    from tokenzip.bench.table import short_count
+
+    values = [0, 7.25, 950, 999.6, 40_200, 1_310_000, 129_600_000, 3e12]
+    assert [short_count(v) for v in values] == (
+        ["0", "7.25", "950", "1k", "40.2k", "1.31M", "130M", "3e+03G"]
+    )
+
+
+# ---- the scripts in benchmarks/ ----------------------------------------------------------------
+
+
+@pytest.fixture()
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+
+
+def test_ratio_script(scripts: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import ratio
+
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    for seed in range(3):
+        np.save(folder / f"{seed}.npy", samples.drive(20, seed=seed).astype(np.int16))
+    arguments = [str(folder), "--solid", "--limit", "2", "--alphabet", "1024"]
+    arguments += ["--only", "xz,tokenzip stored"]
+    arguments += ["--json", str(tmp_path / "new" / "r.json"), "--markdown", str(tmp_path / "r.md")]
+    assert ratio.main(arguments) == 0
+    results = json.loads((tmp_path / "new" / "r.json").read_text())["results"]
+    assert [(r["compressor"], r["solid"], r["grids"]) for r in results] == [
+        ("xz -9e", False, 2),
+        ("tokenzip stored", False, 2),
+        ("xz -9e", True, 2),
+        ("tokenzip stored", True, 2),
+    ]
+    assert (tmp_path / "r.md").read_text().count("| xz -9e |") == 2
+    assert "tokenzip stored" in capsys.readouterr().out
+    assert ratio.main([str(tmp_path / "none.npy")]) == 1
+    assert "none.npy" in capsys.readouterr().err
+
+
+def test_goals_script_skips_what_it_lacks(
+    scripts: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import adaptive_goals
+
+    monkeypatch.setenv("TOKENZIP_DATA", str(tmp_path))
+    target = tmp_path / "goals.md"
+    arguments = ["--only", "commavq,drive,encodec", "--markdown", str(target)]
+    assert adaptive_goals.main(arguments) == 0
+    assert target.read_text().count("skipped: no ") == 3
+    assert "set TOKENZIP_DATA" in target.read_text()
+    with pytest.raises(SystemExit):
+        adaptive_goals.main(["--only", "world-peace"])
+
+
+def test_goals_script_judges(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import adaptive_goals as goals
+
+    def outcomes(bits: float):  # type: ignore[no-untyped-def]
+        compressed = result(compressed_bytes=int(1000 * bits))  # 8,000 tokens
+        monkeypatch.setattr(goals, "_data", lambda name: [])
+        monkeypatch.setattr(goals, "_ours", lambda clips, solid: compressed)
+        return list(goals.commavq())
+
+    good, between, bad = outcomes(5.4), outcomes(5.5), outcomes(5.6)
+    assert [o.met for o in good[:2]] == [True, True]
+    assert [o.met for o in between[:2]] == [True, False]
+    assert [goals._missed(o) for o in between[:2]] == [False, False]  # an aim is no goal
+    assert [goals._missed(o) for o in bad[:2]] == [True, False]
+    # result() encodes 4,000 tokens a second and decodes 16,000, in 12 MB.
+    assert [o.met for o in good[2:]] == [False, False, True]
+
+
+def test_goals_script_remembers_zpaq(
+    scripts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import adaptive_goals as goals
+
+    calls = []
+
+    def compare(clips, **options):  # type: ignore[no-untyped-def]
+        calls.append(options["solid"])
+        return [result(compressed_bytes=100 + len(calls))]
+
+    monkeypatch.setattr(goals, "ZPAQ_CACHE", tmp_path / "out" / "cache.json")
+    monkeypatch.setattr(goals.bench, "contenders", lambda: {"zpaq -m5": None})
+    monkeypatch.setattr(goals.bench, "compare", compare)
+    clips = [np.arange(6), np.arange(3)]
+    assert [goals._zpaq(clips, solid) for solid in (False, True, False, True)] == (
+        [101, 102, 101, 102]
+    )
+    assert goals._zpaq(clips[:1], False) == 103
+    assert calls == [False, True, False]
+    monkeypatch.setattr(goals.bench, "contenders", lambda: {"zpaq -m5": "the program zpaq"})
+    assert goals._zpaq(clips, False) == 101
+    with pytest.raises(goals.Skip, match="the program zpaq"):
+        goals._zpaq([np.arange(9)], False)

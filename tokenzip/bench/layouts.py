@@ -32,7 +32,8 @@ class Layout:
 
     @property
     def name(self) -> str:
-        return f"{'position' if self.by_position else 'frame'}-major {self.form}"
+        order = "position" if self.by_position else "frame"
+        return order if self.form == "words" else f"{order} {self.form}"
 
     def to_bytes(self, grids: Sequence[Grid], alphabet: int) -> bytes:
         """All grids, one after another."""

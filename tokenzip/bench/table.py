@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenzip.bench.machine import machine_info, machine_line
 from tokenzip.bench.result import Result
@@ -24,16 +24,25 @@ COLUMNS = (
 )
 
 
+#: The same on a terminal, where eight columns have to share 80 places.
+SHORT = ("", "bytes", "ratio", "bits", "enc/s", "dec/s", "MB", "layout")
+
+
 def rich_table(results: Sequence[Result], title: str | None = None) -> Table:
     """A table for a rich console; the smallest is printed bold."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, caption=caption(results), caption_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("compressor", "layout") else "right")
+    note = f"{caption(results)} bits: per token; enc/s, dec/s: tokens a second."
+    table = Table(title=title, caption=note, caption_justify="left", box=box.SIMPLE)
+    for column in SHORT:
+        side: Literal["left", "right"] = "left" if column in ("", "layout") else "right"
+        table.add_column(column, justify=side, no_wrap=column != "layout")
     best = min((result.compressed_bytes for result in results), default=0)
     for result in results:
-        table.add_row(*row(result), style="bold" if result.compressed_bytes == best else None)
+        cells = row(result)
+        cells[4:6] = [short_count(result.encode_rate), short_count(result.decode_rate)]
+        table.add_row(*cells, style="bold" if result.compressed_bytes == best else None)
     return table
 
 
@@ -73,6 +82,15 @@ def row(result: Result) -> list[str]:
     ]
 
 
+def short_count(value: float) -> str:
+    """A number in about four characters: 950, 40.2k, 1.31M, 130M."""
+    for unit in ("", "k", "M", "G"):
+        if value < 999.5 or unit == "G":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}"
+
+
 def caption(results: Sequence[Result]) -> str:
     """What the figures mean."""
     if not results:
@@ -83,5 +101,5 @@ def caption(results: Sequence[Result]) -> str:
     return (
         f"{grids}; {first.tokens:,} tokens, alphabet {first.alphabet}, "
         f"{first.raw_bytes:,.0f} bytes when packed. Every round trip verified. Ratios are against "
-        "packed tokens. Speeds are warm; peak memory is of the whole process."
+        "packed tokens. Speeds are warm; peak memory (MB) is of the whole process."
     )

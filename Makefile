@@ -1,0 +1,76 @@
+# make demo   compress a sample and compare, on a machine with nothing but Python >= 3.10
+# make test   everything the tests check
+#
+# Both make .venv on first use. To use an interpreter that has the packages already:
+#   make test PY=python
+# torch is pinned and installed first, by name, so that no other version of it is drawn in; where
+# PyPI's build brings CUDA along and is not wanted:
+#   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+
+ifdef PY
+LIGHT :=
+DEV :=
+else
+PY := $(VENV)/bin/python
+LIGHT := $(VENV)/.tokenzip-light
+DEV := $(VENV)/.tokenzip-dev
+endif
+
+.PHONY: help demo test test-slow test-gpu lint format bench goals clean
+
+help:
+	@sed -n '1,9s/^# \{0,1\}//p' Makefile
+	@echo "other targets: test-slow test-gpu lint format bench goals clean"
+
+demo: $(LIGHT)
+	$(PY) benchmarks/demo.py
+
+test: $(DEV)
+	$(PY) -m pytest -m "not slow and not gpu"
+
+test-slow: $(DEV)
+	$(PY) -m pytest -m slow
+
+# No GPU, or no test that needs one, is not a failure; it is said.
+test-gpu: $(DEV)
+	@$(PY) -c "import torch; c = torch.cuda; print('GPU:', c.get_device_name() if c.is_available() else 'none')"
+	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
+
+lint: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(DEV)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# The comparison on the built-in sample; benchmarks/ratio.py takes any token files.
+bench: $(LIGHT)
+	$(PY) -m tokenzip bench
+
+# The measured goals of the adaptive predictor; needs the token data (TOKENZIP_DATA).
+goals: $(LIGHT)
+	$(PY) benchmarks/adaptive_goals.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \
+		|| { echo "tokenzip needs Python >= 3.10: make PYTHON=/path/to/python3 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(LIGHT): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[bench]"
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $(VENV)/.tokenzip-light $@
+
+clean:
+	rm -rf build dist out *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find tokenzip tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

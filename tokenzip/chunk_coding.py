@@ -192,8 +192,7 @@ def decode_chunks(
         payload = _checked_payload(blob, task)
         coder = None
         if coders is not None and task.predicted:
-            largest = max(chunk.frames for chunk in task.grid.chunks) * task.grid.frame_tokens
-            coder = coders.fresh(*task.group, largest)
+            coder = coders.fresh(*task.group, task.grid.largest_chunk_tokens)
         _deliver(task, _checked_tokens(payload, task, coder))
 
     _each(decode, tasks, threads)

@@ -67,6 +67,12 @@ class GridInfo:
         return math.prod(self.frame)
 
     @property
+    def largest_chunk_tokens(self) -> int:
+        """Tokens of the largest chunk: of the last or, like all others, of the first one."""
+        ends = (self.chunks[0].frames, self.chunks[-1].frames) if self.chunks else (0,)
+        return max(ends) * self.frame_tokens
+
+    @property
     def tokens(self) -> int:
         return math.prod(self.shape)
 

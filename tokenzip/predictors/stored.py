@@ -6,6 +6,8 @@ with zero bits. Eight tokens of b bits are exactly b bytes, so packing works on 
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -86,11 +88,12 @@ def _unpack_groups(groups: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.u
     return out
 
 
-def _overlaps(token: int, bits: int) -> list[tuple[int, int]]:
+@cache
+def _overlaps(token: int, bits: int) -> tuple[tuple[int, int], ...]:
     """(byte, shift) for each byte that holds bits of this token of a group.
 
     The byte's part of the token is `token >> shift` (to the left when shift is negative), cut to
     eight bits.
     """
     first, end = token * bits, (token + 1) * bits
-    return [(byte, end - 8 * (byte + 1)) for byte in range(first // 8, (end + 7) // 8)]
+    return tuple((byte, end - 8 * (byte + 1)) for byte in range(first // 8, (end + 7) // 8))

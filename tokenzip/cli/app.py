@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .session import Session
+from .session import ReaderGone, Session
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -166,7 +168,13 @@ def _session(context: typer.Context, *, json: bool = False, quiet: bool = False)
     return session
 
 
-def _leave(code: int) -> None:
+def _leave(work: Callable[[], int]) -> None:
+    """Do the work and leave with its exit code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
     if code:
         raise typer.Exit(code)
 
@@ -274,7 +282,7 @@ def compress(
         remove=rm,
         verify=verify,
     )
-    _leave(run(session, sources, options))
+    _leave(lambda: run(session, sources, options))
 
 
 @app.command()
@@ -337,7 +345,7 @@ def decompress(
         force=force,
         remove=rm,
     )
-    _leave(run(session, files, options))
+    _leave(lambda: run(session, files, options))
 
 
 @app.command()
@@ -352,7 +360,8 @@ def info(
     """Show what the headers of .tkz files say, without decoding."""
     from .info import info as run
 
-    _leave(run(_session(context, json=json), files, chunks=chunks))
+    session = _session(context, json=json)
+    _leave(lambda: run(session, files, chunks=chunks))
 
 
 @app.command()
@@ -370,7 +379,9 @@ def verify(
     """
     from .verify import verify as run
 
-    _leave(run(_session(context, json=json, quiet=quiet), files, _decoder(max_tokens, threads)))
+    session = _session(context, json=json, quiet=quiet)
+    codec = _decoder(max_tokens, threads)
+    _leave(lambda: run(session, files, codec))
 
 
 @app.command()
@@ -425,19 +436,20 @@ def bench(
     from .bench import bench as run
 
     session = _session(context, json=json, quiet=quiet)
-    code = run(
-        session,
-        sources or [],
-        select=[*(dataset or ()), *(key or ())],
-        dtype=dtype,
-        shape=shape,
-        alphabet=alphabet,
-        compressors=compressor or [],
-        solid=solid,
-        threads=threads or 1,
-        frames=frames,
+    _leave(
+        lambda: run(
+            session,
+            sources or [],
+            select=[*(dataset or ()), *(key or ())],
+            dtype=dtype,
+            shape=shape,
+            alphabet=alphabet,
+            compressors=compressor or [],
+            solid=solid,
+            threads=threads or 1,
+            frames=frames,
+        )
     )
-    _leave(code)
 
 
 def _decoder(max_tokens: int | None, threads: int | None) -> Codec:

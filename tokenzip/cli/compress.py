@@ -20,7 +20,7 @@ from ..files.named import Member, join_names
 from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
 from .compiling import warm_up
-from .session import Session, binary_stdout, check_stdin, printable
+from .session import Session, binary_stdout, printable
 from .targets import (
     STDOUT,
     Targets,
@@ -109,8 +109,6 @@ def _compress_one(
     for source in job.sources:
         if source.path != STDIN and source.path.lower().endswith(COMPRESSED_SUFFIX):
             raise FileError(f"{source.path}: is compressed already (its name ends in .tkz)")
-        if source.path == STDIN:
-            check_stdin()
         before.append(None if source.path == STDIN else _status(source.path))
         files.append(
             read_tokens(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,7 @@ from ..codec import Codec, inspect
 from ..errors import CorruptError, FileError, LimitError
 from ..files.formats import format_of_content
 from ..files.named import Member, split_names
-from ..files.read import STDIN, os_error_text
-from .session import check_stdin
+from ..files.read import STDIN, os_error_text, read_stdin
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,7 @@ def load(path: str) -> Compressed:
     """Read a .tkz file, or standard input for "-". Raises FileError or BlobError naming it."""
     status: os.stat_result | None = None
     if path == STDIN:
-        check_stdin()
-        data = sys.stdin.buffer.read()
+        data = read_stdin()
     else:
         try:
             with open(path, "rb") as file:

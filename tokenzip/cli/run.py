@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import OptionError, TokenzipError
-from .session import EXIT_FAILED, EXIT_USAGE, Session
+from .session import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ReaderGone, Session
 
 # typer brings its own copy of click since 0.25 and uses the installed one before; this is the base
 # of its usage errors in both.
@@ -32,17 +32,22 @@ class Interrupted(BaseException):
         self.number = number
 
 
+_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # Impatience must not interrupt the removal of what the first signal left unfinished.
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise Interrupted(number)
 
 
 @contextlib.contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
     previous: dict[int, object] = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    for number in _SIGNALS:
         # A signal that the parent ignores (nohup) stays ignored; ValueError: not the main thread.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             with contextlib.suppress(ValueError):
                 previous[number] = signal.signal(number, _interrupt)
     try:
@@ -81,8 +86,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             code = _run(args, session)
             sys.stdout.flush()
             return code
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         _silence("stdout")
+        _silence("stderr")
         return _EXIT_SIGNAL + int(getattr(signal, "SIGPIPE", 13))
     except Interrupted as stop:
         with contextlib.suppress(OSError):
@@ -106,6 +112,8 @@ def _run(args: list[str], session: Session) -> int:
         return _EXIT_SIGNAL + int(signal.SIGINT)
     except OptionError as error:
         return session.fatal(error, EXIT_USAGE)
+    except SystemExit as leaving:  # how typer ends after showing a completion script
+        return leaving.code if isinstance(leaving.code, int) else EXIT_OK
     except BrokenPipeError:
         raise
     except (TokenzipError, OSError, MemoryError) as error:

@@ -39,6 +39,13 @@ def error_text(error: BaseException) -> str:
     return printable(" ".join(str(error).split()) or type(error).__name__)
 
 
+class ReaderGone(BaseException):
+    """Whoever read our output closed the pipe.
+
+    Not an Exception: typer and rich have their own ideas of what to do about a BrokenPipeError.
+    """
+
+
 class Session:
     """One run: its options that all commands share, and the results so far."""
 
@@ -146,10 +153,14 @@ def _console(*, to_stderr: bool) -> Console:
     """A console that prints text as it is: names of files are not markup."""
     from rich.console import Console
 
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise ReaderGone
+
     stream = sys.stderr if to_stderr else sys.stdout
     # Not cut at 80 columns where a pipe or file has no width.
     width = None if stream.isatty() else 160
-    return Console(stderr=to_stderr, markup=False, highlight=False, emoji=False, width=width)
+    return PlainConsole(stderr=to_stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def check_stdin() -> None:

@@ -15,15 +15,18 @@ from ..files.formats import (
     suffix_of,
 )
 from ..files.read import STDIN
+from .session import check_stdin
 
 STDOUT = "-"
 
 
 def sources_of(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Source]:
-    """The files that the arguments mean; standard input only alone."""
+    """The files that the arguments mean; standard input only alone, and not from a terminal."""
     sources = find_sources(arguments, suffixes)
     if len(sources) > 1 and any(source.path == STDIN for source in sources):
         raise OptionError("'-' (standard input) cannot be combined with other sources")
+    if sources[0].path == STDIN:
+        check_stdin()
     return sources
 
 

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,6 +43,19 @@ class TokenFile:
     format: Format
     arrays: tuple[tuple[str, np.ndarray[Any, Any]], ...]
     left_out: tuple[str, ...] = ()
+
+
+def read_stdin() -> bytes:
+    """All of standard input.
+
+    Piece by piece: between two pieces Python heeds signals, while a single read() can overlook one
+    and wait for ever.
+    """
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    pieces = []
+    while piece := stream.read1(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def os_error_text(error: OSError) -> str:
@@ -115,7 +128,7 @@ def _read(
 ) -> TokenFile:
     data: bytes | None = None
     if name == STDIN:
-        data = sys.stdin.buffer.read()
+        data = read_stdin()
         head = data[:MAGIC_LENGTH]
     else:
         with open(name, "rb") as file:
@@ -185,5 +198,6 @@ __all__ = [
     "TokenFile",
     "open_tokens",
     "os_error_text",
+    "read_stdin",
     "read_tokens",
 ]

@@ -457,6 +457,17 @@ def test_the_limit_can_be_raised(tz, clip: np.ndarray) -> None:
     assert tz("verify", "x.npy.tkz", "--max-tokens", "480").code == 0
 
 
+def test_more_tokens_than_are_decoded_unasked_are_pointed_out(
+    tz, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokenzip.cli import compress
+
+    monkeypatch.setattr(compress, "DEFAULT_MAX_TOKENS", 479)
+    np.save("x.npy", clip)
+    done = pack(tz, "x.npy")
+    assert done.code == 0 and "--max-tokens 480" in done.err
+
+
 # ---- messages and exit codes -------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -47,16 +48,18 @@ def test_a_signal_leaves_no_half_file(
         source = "clip.npy.tkz"
     options = STORED if command == "compress" else []
     child = subprocess.Popen(
-        [sys.executable, "-c", PAUSED, command, source, *options, "--rm"],
+        [sys.executable, "-c", PAUSED, command, source, *options, "--rm", "--json"],
         cwd=tmp_path,
         env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert child.stderr is not None and child.stderr.readline() == b"ready\n"
     assert len(os.listdir(tmp_path)) == 2  # the whole content lies there, under another name
     child.send_signal(number)
-    _, errors = child.communicate(timeout=30)
+    output, errors = child.communicate(timeout=30)
     assert child.returncode == code and errors == b"tokenzip: interrupted\n"
+    assert json.loads(output)["error"]["type"] == "Interrupted"
     assert os.listdir(tmp_path) == [source]
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codec import Codec, inspect
+from ..codec import DEFAULT_MAX_TOKENS, Codec, inspect
 from ..errors import FileError, InputError, OptionError, TokenzipError
 from ..files.atomic import atomic_output, check_target, is_special
 from ..files.find import Source
-from ..files.formats import COMPRESSED_SUFFIX, format_of_suffix
+from ..files.formats import COMPRESSED_SUFFIX, SUFFIXES, format_of_suffix
 from ..files.named import Member, join_names
 from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
@@ -68,7 +68,7 @@ def compress(session: Session, arguments: Sequence[str], options: CompressOption
         parse_shape(options.shape)
     if options.remove and not options.verify:
         raise OptionError("--rm removes only what was verified; leave out --no-verify")
-    suffixes = READABLE_SUFFIXES if options.dtype is None else (*READABLE_SUFFIXES, ".raw", ".bin")
+    suffixes = READABLE_SUFFIXES if options.dtype is None else tuple(SUFFIXES)
     jobs = _plan(sources_of(arguments, suffixes), arguments, options)
     if STDOUT in [job.target for job in jobs]:
         binary_stdout()
@@ -126,7 +126,7 @@ def _compress_one(
     encode_seconds = time.perf_counter() - start
     start = time.perf_counter()
     if options.verify:
-        _verify(blob, arrays, job)
+        _verify(blob, arrays, job, options.codec.threads)
     verify_seconds = time.perf_counter() - start
 
     data = join_names(members, blob) if _needs_names(members, target) else blob
@@ -141,6 +141,11 @@ def _compress_one(
         for source, status in zip(job.sources, before, strict=True):
             _remove(source.path, status)
     info = inspect(blob)
+    if info.tokens > DEFAULT_MAX_TOKENS:
+        session.note(
+            f"{printable(target)}: {info.tokens:,} tokens are more than is decoded unasked; "
+            f"decompress it with --max-tokens {info.tokens}"
+        )
     session.say(_line(job, len(data), info, encode_seconds, verified=options.verify))
     return {
         "source": job.sources[0].path,
@@ -217,9 +222,12 @@ def _encode(arrays: list[np.ndarray[Any, Any]], members: list[Member], codec: Co
         raise
 
 
-def _verify(blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job) -> None:
+def _verify(
+    blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, threads: int | None
+) -> None:
     """Decode and compare. Raises TokenzipError if anything differs: nothing is written then."""
-    decoded = Codec(max_tokens=sum(array.size for array in arrays)).decode(blob)
+    tokens = sum(array.size for array in arrays)
+    decoded = Codec(max_tokens=tokens, threads=threads).decode(blob)
     back = decoded if isinstance(decoded, list) else [decoded]
     same = len(back) == len(arrays) and all(
         a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b)

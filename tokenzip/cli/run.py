@@ -92,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _EXIT_SIGNAL + int(getattr(signal, "SIGPIPE", 13))
     except Interrupted as stop:
         with contextlib.suppress(OSError):
-            print("tokenzip: interrupted", file=sys.stderr, flush=True)
+            session.interrupted()
         return _EXIT_SIGNAL + stop.number
 
 

@@ -121,6 +121,13 @@ class Session:
             self._print_json({"error": {"type": kind, "message": text}}, ok=False)
         return code
 
+    def interrupted(self) -> None:
+        """Say that a signal ended the run."""
+        self._line("tokenzip: interrupted")
+        if self.json:
+            fields = {"error": {"type": "Interrupted", "message": "interrupted"}}
+            self._print_json(fields, ok=False)
+
     def finish(self) -> int:
         """Print the JSON document if one was asked for; returns the exit code."""
         if self.json:

@@ -20,11 +20,13 @@ LIGHT := $(VENV)/.tokenzip-light
 DEV := $(VENV)/.tokenzip-dev
 endif
 
-.PHONY: help demo test test-slow test-gpu lint format bench goals clean
+DATA ?= $(or $(TOKENZIP_DATA),../shared/data)
+
+.PHONY: help demo test test-slow test-gpu lint format bench goals results clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
-	@echo "other targets: test-slow test-gpu lint format bench goals clean"
+	@echo "other targets: test-slow test-gpu lint format bench goals results clean"
 
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
@@ -56,6 +58,18 @@ bench: $(LIGHT)
 # The measured goals of the adaptive predictor; needs the token data (TOKENZIP_DATA).
 goals: $(LIGHT)
 	$(PY) benchmarks/adaptive_goals.py
+
+# Everything in benchmarks/RESULTS.md, measured anew; about ten minutes.
+results: $(LIGHT)
+	-$(PY) benchmarks/adaptive_goals.py --markdown out/results/0.md
+	$(PY) benchmarks/ratio.py $(DATA)/commavq/example.npy --alphabet 1024 \
+		--title "commaVQ example" --markdown out/results/1.md --plot out/results/commavq.png
+	$(PY) benchmarks/ratio.py $(DATA)/drive/val.h5 --alphabet 1024 --solid \
+		--title "drive/val, 66 clips" --markdown out/results/2.md --plot out/results/drive.png
+	$(PY) benchmarks/ratio.py $(DATA)/encodec/val.h5 --alphabet 1024 --solid \
+		--title "encodec/val, 39 clips" --markdown out/results/3.md --plot out/results/encodec.png
+	{ echo "# Results"; echo; echo "Written by \`make results\`; do not edit by hand."; \
+		for part in 0 1 2 3; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \

@@ -269,6 +269,27 @@ def test_bad_files_do_not_stop_the_good_ones(tz, clip: np.ndarray) -> None:
     assert Path("good.npy.tkz").exists() and not Path("float.npy.tkz").exists()
 
 
+def test_directories_are_made_only_for_results(tz, clip: np.ndarray) -> None:
+    np.save("float.npy", np.ones(3))
+    assert pack(tz, "float.npy", "-o", "out/").code == 1
+    Path("bad.tkz").write_bytes(b"bad")
+    assert tz("decompress", "bad.tkz", "-o", "out/").code == 1
+    assert sorted(os.listdir()) == ["bad.tkz", "float.npy"]
+    Path("file").write_bytes(b"")
+    np.save("x.npy", clip)
+    done = pack(tz, "x.npy", "-o", "file/x.tkz")
+    assert done.code == 1 and "file: cannot be created" in done.err
+
+
+def test_raw_files_of_a_directory(tz, tmp_path: Path, clip: np.ndarray) -> None:
+    os.mkdir("d")
+    for name in ("a.bin", "b.raw", "c.dat", "d.other"):
+        Path("d", name).write_bytes(clip.tobytes())
+    assert pack(tz, "d").code == 1  # without --dtype there is no token file in it
+    assert pack(tz, "d", "--dtype", "<i2", "--shape", "-1,4,6", "-o", "out").code == 0
+    assert names(tmp_path / "out") == ["a.bin.tkz", "b.raw.tkz", "c.dat.tkz"]
+
+
 def test_two_sources_never_share_a_target(tz, clip: np.ndarray) -> None:
     for folder in ("a", "b"):
         os.mkdir(folder)

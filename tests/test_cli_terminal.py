@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def clip(tmp_path: Path) -> np.ndarray:
 
 
 def on_terminal(
-    arguments: list[str], cwd: Path, *, stdin: bool = False, stdout: bool = False
+    arguments: list[str], cwd: Path, *, stdin: bool = False, stdout: bool | IO[bytes] = False
 ) -> tuple[int, str]:
     """Run with standard error, and what else is asked for, on a terminal; what was shown."""
     import pty
@@ -35,7 +36,7 @@ def on_terminal(
         cwd=cwd,
         env={**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "200"},
         stdin=theirs if stdin else subprocess.DEVNULL,
-        stdout=theirs if stdout else subprocess.DEVNULL,
+        stdout=theirs if stdout is True else stdout or subprocess.DEVNULL,
         stderr=theirs,
     )
     os.close(theirs)
@@ -74,6 +75,18 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, clip: np.ndarray) 
     assert (code, shown) == (0, "")
     done = run("compress", ".", *STORED, "-f", cwd=tmp_path)
     assert b"\x1b" not in done.stderr and b"\r" not in done.stderr
+
+
+def test_output_goes_where_it_was_sent(tmp_path: Path, clip: np.ndarray) -> None:
+    assert run("compress", "clip.npy", *STORED, cwd=tmp_path).returncode == 0
+    expected = b"OK   clip.npy.tkz: 25,600 tokens\n"
+    for command, beginning in (("verify", expected), ("info", b"clip.npy.tkz")):
+        with open(tmp_path / "log", "wb") as log:
+            code, shown = on_terminal([command, "clip.npy.tkz"], tmp_path, stdout=log)
+        assert code == 0 and (tmp_path / "log").read_bytes().startswith(beginning)
+        assert "25,600" not in shown
+        code, shown = on_terminal([command, "clip.npy.tkz"], tmp_path, stdout=True)
+        assert code == 0 and "25,600" in shown
 
 
 class Terminal(Session):

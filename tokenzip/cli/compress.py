@@ -13,7 +13,7 @@ import numpy as np
 
 from ..codec import DEFAULT_MAX_TOKENS, Codec, inspect
 from ..errors import FileError, InputError, OptionError, TokenzipError
-from ..files.atomic import atomic_output, check_target, is_special
+from ..files.atomic import atomic_output, is_special
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX, SUFFIXES, format_of_suffix
 from ..files.named import Member, join_names
@@ -24,6 +24,7 @@ from .session import Session, binary_stdout, printable
 from .targets import (
     STDOUT,
     Targets,
+    check_early,
     compressed_target,
     is_directory_target,
     make_parents,
@@ -102,8 +103,7 @@ def _compress_one(
     to_stdout = target == STDOUT
     if not to_stdout:
         taken.claim(target, job.sources[0].path)
-        make_parents(target)
-        check_target(target, force=options.force)
+        check_early(target, force=options.force)
     files: list[TokenFile] = []
     before: list[os.stat_result | None] = []
     for source in job.sources:
@@ -135,6 +135,7 @@ def _compress_one(
         stream.write(data)
         stream.flush()
     else:
+        make_parents(target)
         with atomic_output(target, force=options.force, like=before[0]) as stream:
             stream.write(data)
     if options.remove:

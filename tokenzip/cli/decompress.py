@@ -12,7 +12,7 @@ import numpy as np
 
 from ..codec import Codec, inspect
 from ..errors import FileError, OptionError
-from ..files.atomic import check_target, is_special
+from ..files.atomic import is_special
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX, Format, as_format, format_of_suffix
 from ..files.named import Member
@@ -25,6 +25,7 @@ from .session import Session, binary_stdout, printable
 from .targets import (
     STDOUT,
     Targets,
+    check_early,
     is_directory_target,
     make_parents,
     refuse_shared_stdout,
@@ -126,8 +127,7 @@ def _decompress_one(
     for item in planned:
         if item.target != STDOUT:
             taken.claim(item.target, source.path)
-            make_parents(item.target)
-            check_target(item.target, force=options.force)
+            check_early(item.target, force=options.force)
             if options.remove and is_special(item.target):
                 raise OptionError("--rm needs an output file")
     start = time.perf_counter()
@@ -141,6 +141,7 @@ def _decompress_one(
             write_arrays(stream, arrays, item.kind)
             stream.flush()
         else:
+            make_parents(item.target)
             write_tokens(
                 item.target, arrays, kind=item.kind, force=options.force, like=compressed.status
             )

@@ -43,7 +43,7 @@ def info(session: Session, arguments: Sequence[str], *, chunks: bool) -> int:
             "blob": header.to_dict(),
         }
 
-    return each(session, sources, lambda source: source.path, work)
+    return each(session, sources, lambda source: source.path, work, long=False)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -31,9 +31,9 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress_bar(session: Session, files: int) -> Iterator[Bar]:
+def progress_bar(session: Session, files: int, *, wanted: bool = True) -> Iterator[Bar]:
     """A bar over `files` files on a terminal, gone when the work is done."""
-    if not session.interactive:
+    if not wanted or not session.interactive:
         yield Bar(None, None)
         return
     from rich.progress import (
@@ -49,5 +49,13 @@ def progress_bar(session: Session, files: int) -> Iterator[Bar]:
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     if files > 1:
         columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TimeElapsedColumn(), console=session.stderr, transient=True) as shown:
+    columns.append(TimeElapsedColumn())
+    # Not redirected: rich would print what goes to standard output on standard error.
+    with Progress(
+        *columns,
+        console=session.stderr,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as shown:
         yield Bar(shown, shown.add_task("", total=files))

@@ -83,6 +83,14 @@ class Session:
         if not self.quiet and not self.json:
             self._line(text)
 
+    def report(self, text: str) -> None:
+        """A line of what was asked for, on standard output; not with --json."""
+        if self.json:
+            return
+        # Where both streams are one terminal, the progress bar must make room for the line.
+        shared = self.interactive and sys.stdout.isatty()
+        (self.stderr if shared else self.stdout).print(text, soft_wrap=True)
+
     def note(self, text: str) -> None:
         """A line that is worth knowing though nothing failed; not with --quiet."""
         if not self.quiet:

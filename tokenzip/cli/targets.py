@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ..errors import FileError, OptionError
+from ..files.atomic import check_target
 from ..files.find import Source, find_sources
 from ..files.formats import (
     COMPRESSED_SUFFIX,
@@ -94,6 +95,15 @@ class Targets:
         other = self._taken.setdefault(place, source)
         if other != source:
             raise FileError(f"{source}: {target} is already the output of {other}")
+
+
+def check_early(target: str, *, force: bool) -> None:
+    """Raise what writing `target` would raise, as far as that is known before any work is done.
+
+    Directories that are missing are made only when there is something to put into them.
+    """
+    if os.path.isdir(os.path.dirname(target) or "."):
+        check_target(target, force=force)
 
 
 def make_parents(target: str) -> None:

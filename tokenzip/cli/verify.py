@@ -21,10 +21,6 @@ def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
     sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
     warm_up(session)
 
-    def report(text: str) -> None:
-        if not session.json:
-            session.stdout.print(text, soft_wrap=True)
-
     def work(source: Source) -> Iterator[dict[str, Any]]:
         start = time.perf_counter()
         compressed = load(source.path)
@@ -32,7 +28,7 @@ def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
         tokens = sum(array.size for array in decode_all(compressed, codec))
         seconds = time.perf_counter() - start
         if not session.quiet:
-            report(f"OK   {printable(source.path)}: {tokens:,} tokens")
+            session.report(f"OK   {printable(source.path)}: {tokens:,} tokens")
         yield {
             "source": source.path,
             "tokens": tokens,
@@ -42,6 +38,6 @@ def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
 
     def bad(source: Source, error: BaseException) -> None:
         text = error_text(error).removeprefix(f"{printable(source.path)}: ")
-        report(f"BAD  {printable(source.path)}: {text}")
+        session.report(f"BAD  {printable(source.path)}: {text}")
 
     return each(session, sources, lambda s: s.path, work, show_failures=session.json, failed=bad)

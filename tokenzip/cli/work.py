@@ -18,6 +18,7 @@ def each(
     name: Callable[[Job], str],
     work: Callable[[Job], Iterable[dict[str, Any]]],
     *,
+    long: bool = True,
     show_failures: bool = True,
     failed: Callable[[Job, BaseException], None] | None = None,
 ) -> int:
@@ -26,10 +27,11 @@ def each(
     Args:
         name: what errors call a job.
         work: yields one result for each file that it dealt with.
+        long: whether this can take long enough for a progress bar.
         show_failures: print a line on standard error for each failure.
         failed: called for each failure as well.
     """
-    with progress_bar(session, len(jobs)) as bar:
+    with progress_bar(session, len(jobs), wanted=long) as bar:
         for job in jobs:
             bar.start(printable(name(job)))
             try:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenzip import decode, encode
+from tokenzip import decode, encode, inspect
 from tokenzip.errors import (
     BlobError,
     CorruptError,
@@ -25,6 +25,7 @@ from tokenzip.errors import (
     FileError,
     FileExistsRefusedError,
     FileFormatError,
+    NotABlobError,
     OptionError,
     TokenzipError,
     TruncatedError,
@@ -503,6 +504,34 @@ def test_names_come_back() -> None:
         back, rest = split_names(data)
         assert back == members and bytes(rest) == blob
     assert split_names(blob) == (None, blob)
+
+
+def test_the_example_of_the_format_text() -> None:
+    text = (Path(__file__).parents[1] / "FORMAT.md").read_text(encoding="utf-8")
+    section = text.split("## 12. Files with names")[1].split("## 13.")[0]
+    listing = section.split("```")[1]
+    preamble = bytes.fromhex("".join(line[:24] for line in listing.splitlines()))
+    blob = encode(np.arange(5))
+    members, rest = split_names(preamble + blob)
+    assert members == (Member("", "npz", ("tokens",)),) and bytes(rest) == blob
+    assert f"The {len(preamble)} bytes before the blob" in section
+
+
+def test_a_file_with_names_is_not_taken_for_a_blob() -> None:
+    data = join_names([Member("", "npz", ("tokens",))], encode(np.arange(5)))
+    for function in (decode, inspect):
+        with pytest.raises(NotABlobError, match=r"tokenzip\.files\.split_names"):
+            function(data)
+
+
+def test_more_names_than_a_reader_takes_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [Member("", "npz", ("tokens",))]
+    size = len('{"files":[{"format":"npz","arrays":["tokens"]}]}')
+    monkeypatch.setattr("tokenzip.files.named.MAX_NAMES_BYTES", size + 1)
+    assert split_names(join_names(members, b""))[0] == tuple(members)
+    monkeypatch.setattr("tokenzip.files.named.MAX_NAMES_BYTES", size)
+    with pytest.raises(FileError, match="48 bytes of names are too many"):
+        join_names(members, b"")
 
 
 def test_a_lone_name_costs_little() -> None:

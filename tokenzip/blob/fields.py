@@ -14,6 +14,9 @@ from .varint import Reader, varint
 MAGIC = b"\xf7TKZ"  # 0xF7 occurs in no UTF-8 text
 VERSION = 1
 
+#: What a .tkz file begins with whose blob comes after a preamble of names (files/named.py).
+NAMES_MAGIC = b"\xf7TKN"
+
 FLAG_LIST = 1
 FLAG_SOLID = 2
 FLAG_MODEL = 4

@@ -24,6 +24,7 @@ from .fields import (
     MAGIC,
     MAX_ALPHABET,
     MIN_ALPHABET,
+    NAMES_MAGIC,
     PREDICTORS,
     VERSION,
     read_dtype,
@@ -103,6 +104,11 @@ def _checked_fields(blob: memoryview) -> tuple[bytes, int]:
     if not start:
         raise NotABlobError("empty: there is no blob here")
     magic = start[: len(MAGIC)]
+    if magic == NAMES_MAGIC:
+        raise NotABlobError(
+            "the content of a .tkz file with names, not a blob alone: take the blob out with "
+            "members, blob = tokenzip.files.split_names(data)"
+        )
     if magic != MAGIC[: len(magic)]:
         raise NotABlobError(f"not a tokenzip blob: it begins with {magic!r}, not {MAGIC!r}")
     if len(start) < _FIXED:

@@ -2,21 +2,8 @@
 
 A blob holds arrays but no names. `clip.npy.tkz` needs none: it *is* the blob, and the file's own
 name says what to restore. A .npz or .h5 file has names inside, and a solid set of files has many,
-so there the blob follows a short preamble:
-
-    offset  bytes  field
-    0       4      magic F7 54 4B 4E (F7 "TKN")
-    4       1      version of this preamble: 1
-    5       4      n, length of the names in bytes, unsigned little-endian
-    9       4      CRC-32 of the n bytes that follow, unsigned little-endian
-    13      n      names: zlib stream of a UTF-8 JSON object
-    13+n    rest   the blob
-
-The JSON object is {"files": [{"name": str, "format": str, "arrays": [str, ...]}, ...]}: the files
-in the order of their arrays in the blob. "format" is "npy", "npz", "h5" or "raw"; "arrays" has one
-name for each array (key or dataset path; "" for npy and raw, which have none). "name" is a relative
-path with forward slashes; with a single file it is absent, as the name of the .tkz file tells it.
-Neither kind of name has an empty, "." or ".." part.
+so there the blob follows a short preamble: a magic number, a version, and a compressed JSON object
+with its length and CRC-32. FORMAT.md, section 12, has it byte by byte.
 """
 
 from __future__ import annotations
@@ -28,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..blob.fields import NAMES_MAGIC
 from ..errors import CorruptError, FileError, TruncatedError, UnsupportedVersionError
 from .formats import FORMATS, Format
 
-MAGIC = b"\xf7TKN"  # a blob begins with F7 "TKZ"
 VERSION = 1
 _HEAD = struct.Struct("<4sBII")
 
@@ -79,8 +66,11 @@ def join_names(members: Sequence[Member], blob: bytes) -> bytes:
         entry: dict[str, Any] = {"name": member.name} if member.name else {}
         entries.append({**entry, "format": member.format, "arrays": list(member.arrays)})
     text = json.dumps({"files": entries}, ensure_ascii=False, separators=(",", ":"))
-    packed = zlib.compress(text.encode("utf-8", "surrogateescape"), 9)
-    return _HEAD.pack(MAGIC, VERSION, len(packed), zlib.crc32(packed)) + packed + blob
+    content = text.encode("utf-8", "surrogateescape")
+    if len(content) >= MAX_NAMES_BYTES:
+        raise FileError(f"{len(content):,} bytes of names are too many; compress fewer at a time")
+    packed = zlib.compress(content, 9)
+    return _HEAD.pack(NAMES_MAGIC, VERSION, len(packed), zlib.crc32(packed)) + packed + blob
 
 
 def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryview]:
@@ -90,7 +80,7 @@ def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryv
     Whether the blob is one is left to decode or inspect. Raises UnsupportedVersionError,
     TruncatedError or CorruptError (`where` is "names") if the preamble is damaged.
     """
-    if not data.startswith(MAGIC):
+    if not data.startswith(NAMES_MAGIC):
         return None, data
     if len(data) < _HEAD.size:
         raise TruncatedError("the file ends inside the preamble that holds its names")

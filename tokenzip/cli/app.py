@@ -20,7 +20,8 @@ EPILOG = """
 - 1: something failed: an unreadable file, a damaged blob, an existing target without --force;
   of several files, the others are still done
 - 2: the command line makes no sense
-- 130, 143, 141: ended by Ctrl-C, by SIGTERM, because the reader of a pipe went away
+- 129, 130, 143: ended by SIGHUP (the terminal was closed), Ctrl-C (SIGINT), SIGTERM
+- 141: the reader of a pipe went away
 
 **Messages:** errors are single lines on standard error that begin with `tokenzip: error:`. With
 --json, standard output is exactly one JSON document whatever happens: an object with `tokenzip`
@@ -401,7 +402,7 @@ def bench(
             "--compressor",
             "-c",
             metavar="NAME",
-            help="Measure only this one ('tokenzip adaptive', xz, bzip2, zlib, zstd, brotli, "
+            help="Measure only this one ('tokenzip adaptive', xz, bz2, zlib, zstd, brotli, "
             "zpaq); may be given several times. Default: all that are installed.",
             rich_help_panel=_CODING,
         ),

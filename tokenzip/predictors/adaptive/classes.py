@@ -1,0 +1,132 @@
+"""Classes of symbols that behave alike, found in the tokens coded so far.
+
+Two symbols are alike when the same symbols stand before and after them, at the same position one
+frame earlier and later (or beside and above them, where frames repeat less than rows do). Every
+symbol is a sparse vector of log2(1 + 32 * lift) over those companions, normalised; spherical
+k-means (Dhillon and Modha, 2001), seeded with the most frequent symbols, groups them. Integers
+only: encoder and decoder find the same classes on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .contexts import Geometry
+from .logs import integer_sqrt, log2_steps
+
+ROUNDS = 15
+#: Length of a normalised vector.
+LENGTH = 4096
+#: Companions share features where the alphabet is larger than this.
+MOST_FEATURES = 2048
+
+Symbols = NDArray[np.uint16]
+
+
+def find_classes(segments: Sequence[Symbols], layout: Geometry) -> NDArray[np.int64]:
+    """The class of every symbol, int64 (planes, A), from segments uint16 (T, positions)."""
+    found = np.zeros((layout.planes, layout.alphabet), np.int64)
+    for plane in range(layout.planes):
+        parts = [
+            s.reshape(len(s), layout.rows, layout.columns)[:, :, plane :: layout.planes]
+            for s in segments
+        ]
+        found[plane] = _classes_of_plane(parts, layout.alphabet, layout.classes)
+    return found
+
+
+def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> NDArray[Any]:
+    before = [(p[1:], p[:-1]) for p in parts]
+    left = [(p[:, :, 1:], p[:, :, :-1]) for p in parts]
+    above = [(p[:, 1:], p[:, :-1]) for p in parts]
+    pairs = before if _repeats(before) >= _repeats(left) else left + above
+
+    features = min(alphabet, MOST_FEATURES)
+    keys = []
+    for symbol, companion in pairs:
+        s, c = symbol.ravel().astype(np.int64), companion.ravel().astype(np.int64)
+        keys.append(s * (2 * features) + c % features)
+        keys.append(c * (2 * features) + features + s % features)
+    key, count = np.unique(np.concatenate(keys), return_counts=True)
+    symbol, feature = key // (2 * features), key % (2 * features)
+    values, totals = _vectors(symbol, feature, count, alphabet, 2 * features)
+    seeds = np.argsort(-totals, kind="stable")[:classes]
+    return _k_means(symbol, feature, values, totals, seeds, 2 * features, classes)
+
+
+def _repeats(pairs: Iterable[tuple[Symbols, Symbols]]) -> int:
+    return sum(int(np.count_nonzero(s == c)) for s, c in pairs)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vectors(symbol, feature, count, alphabet, features):  # type: ignore[no-untyped-def]
+    """Normalised values of the sparse matrix's entries, and every symbol's total count."""
+    totals = np.zeros(alphabet, np.int64)
+    feature_totals = np.zeros(features, np.int64)
+    total = np.int64(0)
+    for i in range(count.size):
+        totals[symbol[i]] += count[i]
+        feature_totals[feature[i]] += count[i]
+        total += count[i]
+    values = np.empty(count.size, np.int64)
+    squares = np.zeros(alphabet, np.int64)
+    for i in range(count.size):
+        lift = (count[i] * total * 2048) // (totals[symbol[i]] * feature_totals[feature[i]])
+        values[i] = log2_steps(64 + lift) - 384
+        squares[symbol[i]] += values[i] * values[i]
+    for i in range(count.size):
+        values[i] = values[i] * LENGTH // (integer_sqrt(squares[symbol[i]]) + 1)
+    return values, totals
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _centres(symbol, feature, values, label, centres):  # type: ignore[no-untyped-def]
+    """The normalised sum of every class's vectors; symbols labelled -1 belong to none."""
+    centres[:] = 0
+    for i in range(symbol.size):
+        if label[symbol[i]] >= 0:
+            centres[feature[i], label[symbol[i]]] += values[i]
+    squares = np.zeros(centres.shape[1], np.int64)
+    for f in range(centres.shape[0]):
+        for k in range(centres.shape[1]):
+            squares[k] += centres[f, k] * centres[f, k]
+    for k in range(centres.shape[1]):
+        squares[k] = integer_sqrt(squares[k]) + 1
+    for f in range(centres.shape[0]):
+        for k in range(centres.shape[1]):
+            centres[f, k] = centres[f, k] * LENGTH // squares[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _k_means(symbol, feature, values, totals, seeds, features, classes):  # type: ignore[no-untyped-def]
+    """Labels int64 (A,); ties go to the lower class, symbols never seen to class 0."""
+    label = np.full(totals.size, -1, np.int64)
+    for k in range(seeds.size):
+        label[seeds[k]] = k
+    centres = np.zeros((features, classes), np.int64)
+    likeness = np.zeros(classes, np.int64)
+    for _ in range(ROUNDS):
+        _centres(symbol, feature, values, label, centres)
+        changes = 0
+        i = 0
+        for s in range(totals.size):
+            likeness[:] = 0
+            while i < symbol.size and symbol[i] == s:
+                for k in range(classes):
+                    likeness[k] += values[i] * centres[feature[i], k]
+                i += 1
+            best = 0
+            for k in range(1, classes):
+                if likeness[k] > likeness[best]:
+                    best = k
+            if label[s] != best:
+                changes += 1
+            label[s] = best
+        if changes == 0:
+            break
+    return label

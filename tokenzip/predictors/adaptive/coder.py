@@ -1,0 +1,214 @@
+"""AdaptiveCoder: chunks of frames to payloads and back (FORMAT.md section 9)."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenzip.coding.decoder import new_state as new_lanes
+from tokenzip.coding.decoder import open_lane
+from tokenzip.coding.encoder import encode_lane
+from tokenzip.errors import CorruptError, UnsupportedVersionError
+
+from .classes import find_classes
+from .contexts import context_set, geometry
+from .kernel import DECODE, ENCODE, code_blocks, recount
+from .state import LIST_CHUNK, ensure_room, forget_classes, new_state
+
+#: Version of everything in this package that a blob's bits depend on.
+VERSION = 1
+#: Symbols after which classes are learned for the first time; then whenever they have doubled.
+FIRST_CLASSES_AFTER = 1024
+#: A chunk of fewer symbols is one lane: a lane costs about five bytes.
+SYMBOLS_FOR_LANES = 1 << 14
+MOST_LANES = 8
+_WORD = np.dtype("<u4")
+
+Tokens = NDArray[np.uint16]
+
+
+class AdaptiveCoder:
+    """Codes runs of frames, learning from all that it has seen since the last reset.
+
+    Args:
+        alphabet: number of symbols, 2 to 65,536.
+        frame: shape of a frame, without empty dimensions.
+        chunk_tokens: tokens that will be coded before the next reset, as far as known; it sizes
+            hashed tables and tells a lone frame (coded as a film of its rows).
+    """
+
+    def __init__(self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int) -> None:
+        self._frame = tuple(frame)
+        self._layout = geometry(alphabet, self._frame, chunk_tokens)
+        self._contexts = context_set(self._layout)
+        self._symbols_to_come = chunk_tokens * (2 if self._layout.split else 1)
+        self.reset()
+
+    def parameters(self) -> bytes:
+        """One byte: the version of the predictor."""
+        return bytes([VERSION])
+
+    @classmethod
+    def from_parameters(
+        cls, parameters: bytes, alphabet: int, frame: tuple[int, ...], chunk_tokens: int
+    ) -> AdaptiveCoder:
+        """The coder for a blob's parameter bytes.
+
+        Raises:
+            UnsupportedVersionError: the blob was written by a newer predictor.
+            CorruptError: the bytes are no parameters.
+        """
+        if len(parameters) < 1 or parameters[0] < 1:
+            raise CorruptError("the adaptive predictor's parameters are missing", where="header")
+        if parameters[0] > VERSION:
+            raise UnsupportedVersionError(
+                f"the blob needs version {parameters[0]} of the adaptive predictor, this tokenzip "
+                f"knows up to {VERSION}: update tokenzip"
+            )
+        if len(parameters) != 1:
+            raise CorruptError("the adaptive predictor has one parameter byte", where="header")
+        return cls(alphabet, frame, chunk_tokens)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._state = new_state(self._layout, self._contexts, self._symbols_to_come)
+        self._segments: list[Tokens] = []
+        self._seen = 0
+        self._next_classes = FIRST_CLASSES_AFTER
+
+    def encode(self, tokens: Tokens) -> bytes:
+        """The payload of tokens uint16 (T, *frame), T >= 1."""
+        symbols = self._to_symbols(tokens)
+        cum = np.empty(symbols.size, np.uint32)
+        freq = np.empty(symbols.size, np.uint32)
+        self._run(symbols, ENCODE, cum=cum, freq=freq)
+        lanes = self._lanes(symbols.size)
+        by_row = (len(symbols), self._layout.rows, self._layout.columns)
+        words = [
+            encode_lane(
+                cum.reshape(by_row)[:, lane::lanes].ravel(),
+                freq.reshape(by_row)[:, lane::lanes].ravel(),
+            )
+            for lane in range(lanes)
+        ]
+        sizes = np.array([w.size for w in words[:-1]], _WORD)
+        return b"".join([sizes.tobytes(), *(w.astype(_WORD).tobytes() for w in words)])
+
+    def decode(self, payload: bytes, frames: int) -> Tokens:
+        """The tokens uint16 (frames, *frame) of a payload.
+
+        Raises:
+            CorruptError: no encoder writes these bytes.
+        """
+        shape = (frames * prod(self._frame) * (2 if self._layout.split else 1),)
+        symbols = np.zeros(shape, np.uint16).reshape(-1, self._layout.positions)
+        lanes, words = self._open(payload, symbols.size)
+        self._run(symbols, DECODE, lanes=lanes, words=words)
+        return self._to_tokens(symbols, frames)
+
+    def observe(self, tokens: Tokens) -> None:
+        """Learn from tokens uint16 (T, *frame) as if they had been coded."""
+        symbols = self._to_symbols(tokens)
+        unused = np.empty(symbols.size, np.uint32)
+        self._run(symbols, ENCODE, cum=unused, freq=unused)
+
+    def _lanes(self, symbols: int) -> int:
+        return min(self._layout.rows, MOST_LANES) if symbols >= SYMBOLS_FOR_LANES else 1
+
+    def _open(self, payload: bytes, symbols: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Lane states and words of a payload: sizes of all lanes but the last, then the words."""
+        lanes = self._lanes(symbols)
+        if len(payload) % _WORD.itemsize or len(payload) // _WORD.itemsize < lanes - 1:
+            raise CorruptError("the payload is no whole number of words", where="payload")
+        everything = np.frombuffer(payload, _WORD).astype(np.uint32)
+        words = everything[lanes - 1 :]
+        ends = np.cumsum(everything[: lanes - 1], dtype=np.int64)
+        if len(ends) and ends[-1] > words.size:
+            raise CorruptError("the payload's lanes are longer than the payload", where="payload")
+        state = new_lanes(lanes)
+        start = 0
+        for lane, end in enumerate([*ends.tolist(), words.size]):
+            open_lane(state, lane, words, start, end)
+            start = end
+        return state, words
+
+    def _run(
+        self,
+        symbols: Tokens,
+        mode: int,
+        *,
+        cum: NDArray[np.uint32] | None = None,
+        freq: NDArray[np.uint32] | None = None,
+        lanes: NDArray[np.uint64] | None = None,
+        words: NDArray[np.uint32] | None = None,
+    ) -> None:
+        """Take the state through all of `symbols` (T, positions), block by block."""
+        layout = self._layout
+        cum = np.empty(0, np.uint32) if cum is None else cum
+        freq = np.empty(0, np.uint32) if freq is None else freq
+        lanes = new_lanes(1) if lanes is None else lanes
+        words = np.empty(0, np.uint32) if words is None else words
+        at = 0
+        while at < symbols.size:
+            if layout.learns_classes and self._seen >= self._next_classes:
+                self._learn_classes(symbols[: at // layout.positions], symbols, at)
+            self._make_room(layout.block_symbols)
+            stop = symbols.size
+            if layout.learns_classes:
+                stop = min(stop, at + self._next_classes - self._seen)
+            done = code_blocks(
+                self._state, symbols, layout.columns, layout.planes, layout.split,
+                layout.block_symbols, at, stop, mode, cum, freq, lanes, words,
+            )  # fmt: skip
+            if done < 0:
+                raise CorruptError("the payload's words lead outside the tables", where="payload")
+            self._seen += done - at
+            at = done
+        if layout.learns_classes:
+            self._segments.append(symbols.copy())
+
+    def _make_room(self, symbols: int) -> None:
+        state = self._state
+        self._state = state._replace(
+            token_lists=ensure_room(state.token_lists, symbols * state.token_terms.count.size),
+            mixed_lists=ensure_room(state.mixed_lists, symbols * state.mixed_terms.count.size),
+        )
+
+    def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:
+        """Find the classes anew in all that was seen and count it again by them."""
+        layout = self._layout
+        self._next_classes = 2 * self._seen
+        segments = [*self._segments, whole_frames]
+        if not any(len(s) for s in segments):
+            return
+        self._state.shared.classes[:] = find_classes(segments, layout)
+        forget_classes(self._state)
+        for segment, stop in [*((s, s.size) for s in self._segments), (symbols, at)]:
+            done = 0
+            while done < stop:
+                self._make_room(layout.block_symbols)
+                done = recount(
+                    self._state, segment, layout.columns, layout.planes, layout.split, done, stop
+                )
+
+    def _to_symbols(self, tokens: Tokens) -> Tokens:
+        """(T, positions) of what is coded: the tokens, or their high and low halves in turn."""
+        layout = self._layout
+        if layout.split:
+            halves = np.empty((tokens.size, 2), np.uint16)
+            halves[:, 0] = tokens.ravel() >> layout.low_bits
+            halves[:, 1] = tokens.ravel() & ((1 << layout.low_bits) - 1)
+            return halves.reshape(-1, layout.positions)
+        return tokens.reshape(-1, layout.positions)
+
+    def _to_tokens(self, symbols: Tokens, frames: int) -> Tokens:
+        layout = self._layout
+        if layout.split:
+            halves = symbols.reshape(-1, 2).astype(np.uint32)
+            value = (halves[:, 0] << layout.low_bits) | halves[:, 1]
+            if value.size and int(value.max()) > 0xFFFF:
+                raise CorruptError("a token is outside every alphabet", where="payload")
+            symbols = value.astype(np.uint16)
+        return symbols.reshape(frames, *self._frame)

@@ -1,0 +1,233 @@
+"""Which contexts a grid's geometry gets: pure description, no state.
+
+Frames of any shape are seen as planes of H x W positions. A context is a set of terms; a term is a
+neighbour's token (``a``) or its class (``ka``), a neighbour being named by where it lies:
+
+    a b c d          the same position 1, 2, 3, 4 frames before
+    W WW WWW N NN    left, two left, three left, up, two up, in the same frame
+    NW NE            up-left, up-right
+    aW aE aN aS ...  the neighbours of a (and of b: bE, bS)
+    H                the high half of the token itself (split alphabets)
+    pos              not a neighbour: the position in the frame
+
+Every neighbour lies in an earlier frame or, within a frame, so that row r can be coded two
+columns behind row r - 1 (DESIGN.md section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+#: Largest alphabet coded in one piece; larger ones are split in two halves of their bits.
+LARGEST_WHOLE_ALPHABET = 4096
+#: Up to this alphabet every symbol is a class of its own.
+LARGEST_IDENTITY_ALPHABET = 16
+#: Number of learned classes.
+CLASSES = 32
+#: Frames of one dimension and at most this many positions (codebooks of a residual quantiser, for
+#: instance) have statistics of their own at every position.
+MOST_PLANES = 32
+#: Symbols between two changes of state, at most.
+BLOCK_SYMBOLS = 128
+
+_OFFSETS = {
+    "W": (0, 0, 1), "WW": (0, 0, 2), "WWW": (0, 0, 3), "N": (0, 1, 0), "NN": (0, 2, 0),
+    "NW": (0, 1, 1), "NE": (0, 1, -1),
+}  # fmt: skip
+_FRAMES_BACK = {"a": 1, "b": 2, "c": 3, "d": 4}
+_AROUND = {"": (0, 0), "W": (0, 1), "E": (0, -1), "N": (1, 0), "S": (-1, 0),
+           "NW": (1, 1), "NE": (1, -1)}  # fmt: skip
+
+# The lists of each family of geometries. `tokens`: contexts of tokens whose symbols are counted.
+# `classes`: contexts in which the classes of symbols are counted. `mixed`: contexts with classes
+# whose symbols are counted. `pattern`: pairs of neighbours whose equality says how the
+# neighbourhood behaves. `copies`: neighbours whose token is itself a candidate.
+_VIDEO = {
+    "tokens": "pos; a; b; c; d; W; N; NW; NE; WW; NN; aW; aE; aN; aS; bE; bS",
+    "classes": "a; b; W; N; NE; aE; aS; pos; kW kN; ka kW kN; ka kaE; ka kaS; a kW; a kN;"
+    " kW kN kNW kNE; ka kb kc; kaE kaS; a kb; W ka; N ka; kW kaW ka; kN kaN ka",
+    "mixed": "kW ka; kN ka; kW kN; ka kb; ka kaE; ka kaS; a kW; a kN; W kN; N kW; kW kN ka",
+    "pattern": "W aW; N aN; a b; NW aNW; NE aNE; b c",
+    "copies": "a; b; W; N",
+}
+_ROW = {
+    "tokens": "pos; a; b; c; W; WW; aW; aE; WWW",
+    "classes": "a; b; W; WW; pos; ka kW; ka kb; kW kWW; a kW; W ka; kaE ka; kW kWW kWWW;"
+    " kW kaW ka; ka kb kc; a kb; kaE kW ka",
+    "mixed": "ka kW; ka kb; kW kWW; a kW; W ka; a kb; kaE ka; W kWW",
+    "pattern": "W aW; a b; b c; W WW; a W; aE a",
+    "copies": "a; b; W; aE",
+}
+_STREAM = {
+    "tokens": "a; b; c; d",
+    "classes": "a; b; c; ka kb; ka kb kc; ka kb kc kd; a kb; b ka; kb kc",
+    "mixed": "ka kb; a kb; b ka; ka kb kc; a b",
+    "pattern": "a b; b c; c d; a c; b d; a d",
+    "copies": "a; b; c; d",
+}
+# Few symbols: longer contexts, of tokens only (classes are the symbols themselves).
+_FEW_SYMBOLS = {
+    "video": "a b c; a W N; a b W N; W N NW NE; a W N NW NE; a aE aS aW aN;"
+    " a b c W N; a b W N NW NE WW NN; a b W N NW NE aE aS aW aN;"
+    " a b c d W N NW NE WW NN aE aS aW aN",
+    "row": "a b W; a b c W WW; a W WW; a b c d W WW WWW aE; W WW WWW; a aE aW b W WW",
+    "stream": "a b c; a b c d; a b c d e; a b c d e f g; a b c d e f g h i j k l",
+}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A position relative to the one being coded: frames back, rows up, columns to the left."""
+
+    frames: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Context:
+    """Terms that are hashed together: (neighbour, whether its class is meant), and position."""
+
+    terms: tuple[tuple[Neighbour, bool], ...]
+    position: bool = False
+
+
+@dataclass(frozen=True)
+class ContextSet:
+    """All that is looked at around a token; see the lists above for the fields' meaning."""
+
+    tokens: tuple[Context, ...]
+    classes: tuple[Context, ...]
+    mixed: tuple[Context, ...]
+    pattern: tuple[tuple[Neighbour, Neighbour], ...]
+    copies: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a chunk of frames over an alphabet is laid out for coding.
+
+    Frames of rows x columns symbols of `alphabet`, `planes` kinds of positions (position p belongs
+    to plane p % planes), `split` where a token is two symbols side by side, the high half first,
+    with `low_bits` bits in the low one.
+    """
+
+    rows: int
+    columns: int
+    planes: int
+    alphabet: int
+    classes: int
+    split: bool
+    low_bits: int
+    block_symbols: int
+
+    @property
+    def positions(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def learns_classes(self) -> bool:
+        return self.classes < self.alphabet
+
+
+def _rows_and_columns(frame: tuple[int, ...]) -> tuple[int, int]:
+    if not frame:
+        return 1, 1
+    return prod(frame[:-1]), frame[-1]
+
+
+def _block_symbols(rows: int, columns: int) -> int:
+    """Symbols between two changes of state, about 64 to 128 where the shape allows.
+
+    A block holds whole frames, or whole rows of one frame, or parts of one row.
+    """
+    positions = rows * columns
+    if positions <= BLOCK_SYMBOLS:
+        return positions * max(1, BLOCK_SYMBOLS // positions)
+    if columns <= BLOCK_SYMBOLS:
+        blocks = -(-positions // BLOCK_SYMBOLS)
+        return -(-rows // blocks) * columns
+    return -(-columns // -(-columns // BLOCK_SYMBOLS))
+
+
+def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
+    """The layout of `tokens` tokens in frames of this shape.
+
+    A single frame has no past: its first dimension of more than one position takes the place of
+    time, so that an image is coded as a film of rows.
+    """
+    while tokens == prod(frame) and frame:
+        frame = frame[1:]
+    rows, columns = _rows_and_columns(frame)
+    planes = columns if len(frame) == 1 and columns <= MOST_PLANES else 1
+    split = alphabet > LARGEST_WHOLE_ALPHABET
+    low_bits = 0
+    symbols = alphabet
+    if split:
+        low_bits = ((alphabet - 1).bit_length()) // 2
+        symbols = 1 << ((alphabet - 1).bit_length() - low_bits)
+        columns *= 2
+        planes = max(2, 2 * planes)
+    classes = symbols if symbols <= LARGEST_IDENTITY_ALPHABET else CLASSES
+    return Geometry(
+        rows, columns, planes, symbols, classes, split, low_bits,
+        _block_symbols(rows, columns),
+    )  # fmt: skip
+
+
+def _neighbour(name: str, step: int) -> Neighbour:
+    """The neighbour of this name; `step` columns make one token."""
+    if name in _OFFSETS:
+        frames, rows, columns = _OFFSETS[name]
+        return Neighbour(frames, rows, columns * step)
+    back = ord(name[0]) - ord("a") + 1
+    rows, columns = _AROUND[name[1:]]
+    return Neighbour(back, rows, columns * step)
+
+
+def _context(text: str, step: int) -> Context:
+    words = text.split()
+    terms = []
+    for word in words:
+        if word == "pos":
+            continue
+        is_class = word[0] == "k" and len(word) > 1
+        terms.append((_neighbour(word[1:] if is_class else word, step), is_class))
+    return Context(tuple(terms), "pos" in words)
+
+
+def _contexts(text: str, step: int) -> tuple[Context, ...]:
+    return tuple(_context(part, step) for part in text.split(";"))
+
+
+def _usable(context: Context, layout: Geometry) -> bool:
+    return not context.position or layout.positions > layout.planes
+
+
+def context_set(layout: Geometry) -> ContextSet:
+    """The contexts for a layout, chosen from its shape and alphabet alone."""
+    step = 2 if layout.split else 1
+    if layout.columns == step and layout.rows == 1:
+        kind, lists = "stream", _STREAM
+    elif layout.rows == 1:
+        kind, lists = "row", _ROW
+    else:
+        kind, lists = "video", _VIDEO
+    mixed = _contexts(lists["mixed"], step)
+    if not layout.learns_classes:
+        # Classes are the symbols: long contexts say more than pairs of pairs.
+        mixed = ()
+    classes = _contexts(lists["classes"], step)
+    if not layout.learns_classes:
+        classes += _contexts(_FEW_SYMBOLS[kind], step)
+    keep = [
+        tuple(c for c in contexts if _usable(c, layout))
+        for contexts in (_contexts(lists["tokens"], step), classes, mixed)
+    ]
+    pattern = tuple(
+        (_neighbour(p.split()[0], step), _neighbour(p.split()[1], step))
+        for p in lists["pattern"].split(";")
+    )
+    copies = tuple(_neighbour(c.strip(), step) for c in lists["copies"].split(";"))
+    return ContextSet(keep[0], keep[1], keep[2], pattern, copies)

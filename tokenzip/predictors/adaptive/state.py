@@ -1,0 +1,215 @@
+"""What the adaptive predictor remembers, as named tuples of arrays that numba can take.
+
+Everything a table depends on is an integer here, and everything changes only between blocks, by
+sums that do not depend on the order of their terms.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contexts import Context, ContextSet, Geometry, Neighbour
+
+Array = NDArray[Any]
+
+#: Levels of a context's experience, each with a weight of its own.
+LEVELS = 12
+#: Fixed point of the expert weights (65,536 is 1) and of the sharpness (2**20 is 1).
+WEIGHT_ONE = 1 << 16
+SHARPNESS_ONE = 1 << 20
+FIRST_WEIGHT = WEIGHT_ONE * 15 // 100
+FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
+#: A chunk of a symbol list: the next chunk's index and so many entries.
+LIST_CHUNK = 16
+MOST_TERMS = 16
+# log2 of the rows of one context's table, at least and at most.
+_FEWEST_ROWS = 8
+_MOST_LIST_ROWS = 18
+_MOST_CLASS_ROWS = 16
+
+
+class Places(NamedTuple):
+    """The geometry in numbers that the kernel reads."""
+
+    neighbours: Array  # int64 (D, 3): frames back, rows up, columns to the left
+    pattern: Array  # int64 (B, 2): pairs of neighbours compared
+    copies: Array  # int64 (M,): neighbours whose tokens are candidates
+
+
+class Terms(NamedTuple):
+    """Contexts of one kind: how each one's row is found."""
+
+    term: Array  # int64 (R, MOST_TERMS): index of a neighbour, plus D where its class is meant
+    count: Array  # int64 (R,): terms of each context
+    position: Array  # bool (R,): whether the position in the frame is a term too
+    hashed: Array  # bool (R,): whether the mixed-radix index is hashed to fit
+    bits: Array  # int64 (R,): log2 of the rows
+    first: Array  # int64 (R,): where its rows begin
+
+
+class Lists(NamedTuple):
+    """Counts of symbols by context, kept as one list of (symbol, count) for each context."""
+
+    head: Array  # int32 (rows,): newest chunk of the list, -1 when empty
+    length: Array  # int32 (rows,): entries of the list
+    total: Array  # int32 (rows,): sum of its counts
+    pool: Array  # uint32 (chunks * LIST_CHUNK,): next chunk, then count << 16 | symbol
+    used: Array  # int64 (1,): chunks in use
+
+
+class ClassCounts(NamedTuple):
+    """Counts of symbol classes by context."""
+
+    count: Array  # uint16 (rows, K)
+    total: Array  # int32 (rows,)
+
+
+class Experts(NamedTuple):
+    """Weights of one kind of contexts with what their training needs."""
+
+    weight: Array  # int64 (R, LEVELS), WEIGHT_ONE is 1
+    gradient: Array  # int64 (R, LEVELS): this block's sum
+    energy: Array  # int64 (R, LEVELS): sum of squared gradients so far (Adagrad)
+
+
+class Shared(NamedTuple):
+    """What belongs to no context."""
+
+    unigram: Array  # int64 (planes, A): occurrences of each symbol
+    classes: Array  # int64 (planes, A): class of each symbol
+    sharpness: Array  # int64 (2, patterns): of the first and of the last distribution
+    sharpness_gradient: Array  # int64 (2, patterns)
+    bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-16 score steps
+    bonus_gradient: Array  # int64 (M, 2 * patterns)
+
+
+class State(NamedTuple):
+    places: Places
+    token_terms: Terms
+    class_terms: Terms
+    mixed_terms: Terms
+    token_lists: Lists
+    class_counts: ClassCounts
+    mixed_lists: Lists
+    token_experts: Experts
+    class_experts: Experts
+    mixed_experts: Experts
+    shared: Shared
+
+
+def _terms(
+    contexts: tuple[Context, ...],
+    index: dict[Neighbour, int],
+    layout: Geometry,
+    tokens: int,
+    most_bits: int,
+) -> Terms:
+    rows = len(contexts)
+    term = np.zeros((rows, MOST_TERMS), np.int64)
+    count = np.zeros(rows, np.int64)
+    position = np.zeros(rows, np.bool_)
+    hashed = np.zeros(rows, np.bool_)
+    bits = np.zeros(rows, np.int64)
+    # More rows than symbols to come would never be used.
+    roof = min(most_bits, max(_FEWEST_ROWS, tokens.bit_length() + 1))
+    for r, context in enumerate(contexts):
+        space = layout.planes * (layout.alphabet if layout.split else 1)
+        if context.position:
+            position[r] = True
+            space *= layout.positions
+        count[r] = len(context.terms)
+        for j, (neighbour, is_class) in enumerate(context.terms):
+            term[r, j] = index[neighbour] + (len(index) if is_class else 0)
+            space *= (layout.classes if is_class else layout.alphabet) + 1
+        bits[r] = min(roof, (space - 1).bit_length())
+        hashed[r] = space > 1 << int(bits[r])
+    size = np.left_shift(1, bits)
+    first = np.cumsum(size) - size
+    return Terms(term, count, position, hashed, bits, first.astype(np.int64))
+
+
+def _rows(terms: Terms) -> int:
+    return int(np.left_shift(1, terms.bits).sum())
+
+
+def _lists(rows: int) -> Lists:
+    return Lists(
+        np.full(rows, -1, np.int32),
+        np.zeros(rows, np.int32),
+        np.zeros(rows, np.int32),
+        np.zeros(LIST_CHUNK, np.uint32),
+        np.zeros(1, np.int64),
+    )
+
+
+def _experts(contexts: int, first: int) -> Experts:
+    shape = (contexts, LEVELS)
+    return Experts(np.full(shape, first, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+
+
+def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
+    """The state before anything was seen; `tokens` (symbols to come) sizes the hashed tables."""
+    index: dict[Neighbour, int] = {}
+    for group in (contexts.tokens, contexts.classes, contexts.mixed):
+        for context in group:
+            for neighbour, _ in context.terms:
+                index.setdefault(neighbour, len(index))
+    for pair in contexts.pattern:
+        for neighbour in pair:
+            index.setdefault(neighbour, len(index))
+    for neighbour in contexts.copies:
+        index.setdefault(neighbour, len(index))
+    neighbours = np.array([(n.frames, n.rows, n.columns) for n in index], np.int64).reshape(-1, 3)
+    pattern = np.array([[index[p], index[q]] for p, q in contexts.pattern], np.int64).reshape(-1, 2)
+    copies = np.array([index[n] for n in contexts.copies], np.int64)
+    patterns = 1 << len(pattern)
+
+    token_terms = _terms(contexts.tokens, index, layout, tokens, _MOST_LIST_ROWS)
+    class_terms = _terms(contexts.classes, index, layout, tokens, _MOST_CLASS_ROWS)
+    mixed_terms = _terms(contexts.mixed, index, layout, tokens, _MOST_LIST_ROWS)
+    class_rows = _rows(class_terms)
+    first_classes = np.arange(layout.alphabet) % layout.classes
+    return State(
+        Places(neighbours, pattern, copies),
+        token_terms,
+        class_terms,
+        mixed_terms,
+        _lists(_rows(token_terms)),
+        ClassCounts(np.zeros((class_rows, layout.classes), np.uint16), np.zeros(class_rows, np.int32)),
+        _lists(_rows(mixed_terms)),
+        _experts(len(contexts.tokens), FIRST_WEIGHT),
+        _experts(len(contexts.classes), FIRST_CLASS_WEIGHT),
+        _experts(len(contexts.mixed), FIRST_WEIGHT),
+        Shared(
+            np.zeros((layout.planes, layout.alphabet), np.int64),
+            np.tile(first_classes.astype(np.int64), (layout.planes, 1)),
+            np.full((2, patterns), SHARPNESS_ONE, np.int64),
+            np.zeros((2, patterns), np.int64),
+            np.zeros((len(copies), 2 * patterns), np.int64),
+            np.zeros((len(copies), 2 * patterns), np.int64),
+        ),
+    )
+
+
+def forget_classes(state: State) -> None:
+    """Empty all counts that were kept by class, before the classes change."""
+    lists = state.mixed_lists
+    lists.head[:] = -1
+    lists.length[:] = 0
+    lists.total[:] = 0
+    lists.used[0] = 0
+    state.class_counts.count[:] = 0
+    state.class_counts.total[:] = 0
+
+
+def ensure_room(lists: Lists, chunks: int) -> Lists:
+    """The lists with room for so many more chunks; the pool grows by doubling."""
+    need = (int(lists.used[0]) + chunks) * LIST_CHUNK
+    if need <= lists.pool.size:
+        return lists
+    pool = np.zeros(max(need, 2 * lists.pool.size), np.uint32)
+    pool[: lists.pool.size] = lists.pool
+    return lists._replace(pool=pool)

@@ -114,7 +114,7 @@ def _log_count(count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score_lists(lists, experts, rows, base, score, levels, begins, what, growth):  # type: ignore[no-untyped-def]
+def _score_lists(lists, experts, rows, plane, base, score, levels, begins, what, growth):  # type: ignore[no-untyped-def]
     """Add every list's evidence to `score`; remember who said what for the gradient.
 
     base int32 (A,): steps below certainty of each symbol, less log2 ALPHA. begins int64 (R + 1,),
@@ -124,7 +124,7 @@ def _score_lists(lists, experts, rows, base, score, levels, begins, what, growth
     for r in range(rows.size):
         row = rows[r]
         begins[r] = n
-        level = _level(lists.total[row])
+        level = plane * LEVELS + _level(lists.total[row])
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
         chunk = np.int64(lists.head[row])
@@ -203,7 +203,7 @@ def _class_masses(cdf, symbol_class, mass):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score_classes(counts, experts, rows, mass, score, levels, growth):  # type: ignore[no-untyped-def]
+def _score_classes(counts, experts, rows, plane, mass, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
     for k in range(mass.size):
@@ -215,9 +215,11 @@ def _score_classes(counts, experts, rows, mass, score, levels, growth):  # type:
     for r in range(rows.size):
         row = rows[r]
         level = _level(counts.total[row])
-        levels[r] = level
+        levels[r] = -1
         if level == 0:
             continue
+        level += plane * LEVELS
+        levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
         for k in range(mass.size):
             count = np.int64(counts.count[row, k])
@@ -231,7 +233,7 @@ def _score_classes(counts, experts, rows, mass, score, levels, growth):  # type:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-untyped-def]
     for r in range(levels.size):
-        if levels[r] == 0:
+        if levels[r] < 0:
             continue
         expected = np.int64(0)
         for k in range(mass.size):
@@ -280,7 +282,7 @@ def _count_class(counts, row, k):  # type: ignore[no-untyped-def]
 def _train(experts):  # type: ignore[no-untyped-def]
     """Adagrad on every weight that this block touched, rounded to the nearest integer."""
     for r in range(experts.weight.shape[0]):
-        for level in range(LEVELS):
+        for level in range(experts.weight.shape[1]):
             gradient = experts.gradient[r, level]
             if gradient != 0:
                 root = integer_sqrt(experts.energy[r, level] + WEIGHT_CALM)
@@ -411,16 +413,17 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
             _find_rows(state.class_terms, seen, start, p, positions, alphabet, class_count, class_rows[j])
             _find_rows(state.mixed_terms, seen, start, p, positions, alphabet, class_count, mixed_rows[j])
             pattern = _pattern(places, seen)
+            mood = (z << half) + pattern
 
             # The first distribution: plain frequency and the token contexts.
             for s in range(alphabet):
                 score[s] = -(plain[z, s] << np.int32(SCORE_SHIFT))
                 base[s] = plain[z, s] - np.int32(TOKEN_ALPHA)
             _score_lists(
-                state.token_lists, state.token_experts, token_rows[j], base, score, token_levels,
+                state.token_lists, state.token_experts, token_rows[j], z, base, score, token_levels,
                 token_begins, token_what, token_growth,
             )  # fmt: skip
-            _sharpen(score, shared.sharpness[0, pattern], first_drop, steps)
+            _sharpen(score, shared.sharpness[0, mood], first_drop, steps)
             table_from_scores(steps, first_cdf)
 
             # The last one: classes, mixed contexts and candidates on top of the first.
@@ -432,13 +435,13 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
                 base[s] = min(top - steps[s], np.int64(MOST_STEPS)) - np.int64(MIXED_ALPHA)
             _class_masses(first_cdf, symbol_class, mass)
             _score_classes(
-                state.class_counts, state.class_experts, class_rows[j], mass, class_score,
+                state.class_counts, state.class_experts, class_rows[j], z, mass, class_score,
                 class_levels, class_growth,
             )  # fmt: skip
             for s in range(alphabet):
                 score[s] = (steps[s] << np.int32(SCORE_SHIFT)) + class_score[symbol_class[s]]
             _score_lists(
-                state.mixed_lists, state.mixed_experts, mixed_rows[j], base, score, mixed_levels,
+                state.mixed_lists, state.mixed_experts, mixed_rows[j], z, base, score, mixed_levels,
                 mixed_begins, mixed_what, mixed_growth,
             )  # fmt: skip
             for m in range(places.copies.size):
@@ -448,7 +451,7 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
                     if m > 0 and candidate == seen[places.copies[0]]:
                         which += _ONE << half
                     score[candidate] += np.int32(shared.bonus[m, which] >> 2)
-            _sharpen(score, shared.sharpness[1, pattern], drop, steps)
+            _sharpen(score, shared.sharpness[1, mood], drop, steps)
             table_from_scores(steps, cdf)
 
             if mode == DECODE:
@@ -477,8 +480,8 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
             _learn_classes(
                 state.class_experts, class_levels, class_growth, mass, symbol_class[x]
             )
-            _learn_sharpness(shared.sharpness_gradient, 0, pattern, first_drop, first_cdf, x)
-            _learn_sharpness(shared.sharpness_gradient, 1, pattern, drop, cdf, x)
+            _learn_sharpness(shared.sharpness_gradient, 0, mood, first_drop, first_cdf, x)
+            _learn_sharpness(shared.sharpness_gradient, 1, mood, drop, cdf, x)
             for m in range(places.copies.size):
                 candidate = seen[places.copies[m]]
                 if candidate < alphabet:

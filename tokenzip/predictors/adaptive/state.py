@@ -70,9 +70,9 @@ class ClassCounts(NamedTuple):
 class Experts(NamedTuple):
     """Weights of one kind of contexts with what their training needs."""
 
-    weight: Array  # int64 (R, LEVELS), WEIGHT_ONE is 1
-    gradient: Array  # int64 (R, LEVELS): this block's sum
-    energy: Array  # int64 (R, LEVELS): sum of squared gradients so far (Adagrad)
+    weight: Array  # int64 (R, planes * LEVELS), WEIGHT_ONE is 1
+    gradient: Array  # int64 (R, planes * LEVELS): this block's sum
+    energy: Array  # int64 (R, planes * LEVELS): sum of squared gradients so far (Adagrad)
 
 
 class Shared(NamedTuple):
@@ -80,8 +80,8 @@ class Shared(NamedTuple):
 
     unigram: Array  # int64 (planes, A): occurrences of each symbol
     classes: Array  # int64 (planes, A): class of each symbol
-    sharpness: Array  # int64 (2, patterns): of the first and of the last distribution
-    sharpness_gradient: Array  # int64 (2, patterns)
+    sharpness: Array  # int64 (2, planes * patterns): of the first and of the last distribution
+    sharpness_gradient: Array  # int64 (2, planes * patterns)
     bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-16 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
 
@@ -145,8 +145,8 @@ def _lists(rows: int) -> Lists:
     )
 
 
-def _experts(contexts: int, first: int) -> Experts:
-    shape = (contexts, LEVELS)
+def _experts(contexts: int, planes: int, first: int) -> Experts:
+    shape = (contexts, planes * LEVELS)
     return Experts(np.full(shape, first, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
 
@@ -180,14 +180,14 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
         _lists(_rows(token_terms)),
         ClassCounts(np.zeros((class_rows, layout.classes), np.uint16), np.zeros(class_rows, np.int32)),
         _lists(_rows(mixed_terms)),
-        _experts(len(contexts.tokens), FIRST_WEIGHT),
-        _experts(len(contexts.classes), FIRST_CLASS_WEIGHT),
-        _experts(len(contexts.mixed), FIRST_WEIGHT),
+        _experts(len(contexts.tokens), layout.planes, FIRST_WEIGHT),
+        _experts(len(contexts.classes), layout.planes, FIRST_CLASS_WEIGHT),
+        _experts(len(contexts.mixed), layout.planes, FIRST_WEIGHT),
         Shared(
             np.zeros((layout.planes, layout.alphabet), np.int64),
             np.tile(first_classes.astype(np.int64), (layout.planes, 1)),
-            np.full((2, patterns), SHARPNESS_ONE, np.int64),
-            np.zeros((2, patterns), np.int64),
+            np.full((2, layout.planes * patterns), SHARPNESS_ONE, np.int64),
+            np.zeros((2, layout.planes * patterns), np.int64),
             np.zeros((len(copies), 2 * patterns), np.int64),
             np.zeros((len(copies), 2 * patterns), np.int64),
         ),

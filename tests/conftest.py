@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -10,16 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tokenzip.blob.fields import PREDICTORS
+
 # Times vary with the machine and with compilation; what is tested here is correctness.
 settings.register_profile(
     "tokenzip", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", parent=settings.get_profile("tokenzip"), max_examples=2000)
 settings.load_profile(os.environ.get("TOKENZIP_HYPOTHESIS", "tokenzip"))
-
-PREDICTORS = ["stored"]
-if importlib.util.find_spec("tokenzip.predictors.adaptive"):
-    PREDICTORS.append("adaptive")
 
 
 @pytest.fixture(scope="session", params=PREDICTORS)

@@ -111,7 +111,7 @@ def warmed(
             time.sleep(0.01)
         loaded.append(True)
 
-    monkeypatch.setattr(compiling, "_load_compiled_code", lambda: load)
+    monkeypatch.setattr(compiling, "_load_compiled_code", load)
     monkeypatch.setattr(session.stderr, "print", lambda text: said.append(text))
     compiling.warm_up(session, patience=patience)
     assert bool(loaded) is session.interactive

@@ -18,7 +18,6 @@ from tokenzip.blob import CodedChunk, CodedGrid, write_blob
 from tokenzip.blob.fields import write_dtype, write_shape
 from tokenzip.blob.varint import Reader, varint
 from tokenzip.errors import BlobError, CorruptError, LimitError, TrailingDataError, TruncatedError
-from tokenzip.predictors import available
 from tokenzip.predictors.stored import pack, packed_size
 
 #: Enough for every blob made here, and little enough for a lying one to be refused or done soon.
@@ -165,7 +164,6 @@ class TestLiesWithRightChecksums:
             tokenzip.decode(blob)
         assert caught.value.where.startswith(where)
 
-    @pytest.mark.skipif(not available("adaptive"), reason="only bit packing is here")
     @pytest.mark.parametrize("solid", [False, True])
     def test_predicted_payloads(self, solid: bool) -> None:
         """Payloads of nonsense with right checksums reach the coder itself."""
@@ -192,7 +190,6 @@ class TestLiesWithRightChecksums:
             arrays = decode(blob)
             assert arrays is None or np.array_equal(arrays[0], small_grid())
 
-    @pytest.mark.skipif(not available("adaptive"), reason="only bit packing is here")
     def test_predictor_parameters(self) -> None:
         tokens = small_grid()
         info = tokenzip.inspect(tokenzip.encode(tokens))

@@ -29,7 +29,7 @@ from .blob import (
 )
 from .errors import CorruptError
 from .grid import TokenGrid
-from .predictors import Coder, CoderFactory, available, coder_factory
+from .predictors import Coder, CoderFactory, coder_factory
 from .predictors.stored import pack, packed_size, unpack
 from .selection import Selection
 
@@ -68,15 +68,18 @@ def encode_chunks(
     solid: bool,
     threads: int,
 ) -> tuple[list[CodedGrid], bytes]:
-    """Cut every grid into chunks and code them; also the predictor's parameters for the header."""
+    """Cut every grid into chunks and code them; also the predictor's parameters for the header.
+
+    predictor: its name in blobs.
+    """
     sizes = [chunk_frames or default_chunk_frames(grid.frame_tokens) for grid in grids]
     plans = [_plan(grid, size) for grid, size in zip(grids, sizes, strict=True)]
     jobs = [job for plan in plans for job in plan]
     parameters = b""
-    if predictor == "stored" or not available("adaptive"):
+    if predictor == "stored":
         chunks = _each(lambda job: _store(job.grid, job.tokens), jobs, threads)
     else:
-        coders = _Coders(coder_factory())
+        coders = _Coders(coder_factory(predictor))
         encode = _solid_encoder(coders, grids) if solid else _lone_encoder(coders)
         chunks = _each(encode, jobs, 1 if solid else threads)
         parameters = coders.parameters
@@ -185,8 +188,9 @@ def decode_chunks(
         _decode_solid(blob, info, tasks)
         return outputs
     tasks = [task for task in tasks if task.wanted]
-    predicted = any(task.predicted for task in tasks)
-    coders = _Coders(coder_factory(info.parameters)) if predicted else None
+    coders = None
+    if any(task.predicted for task in tasks):
+        coders = _Coders(coder_factory(info.predictor, info.parameters))
 
     def decode(task: _Task) -> None:
         payload = _checked_payload(blob, task)
@@ -208,7 +212,7 @@ def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
         for number, task in enumerate(tasks)
         if task.predicted and number <= last_wanted.get(task.group, -1)
     }
-    coders = _Coders(coder_factory(info.parameters))
+    coders = _Coders(coder_factory(info.predictor, info.parameters))
     run: dict[Group, Coder] = {}
     for number, task in enumerate(tasks):
         if number > last_wanted.get(task.group, -1):

@@ -21,7 +21,7 @@ from .blob import BlobInfo, CodedGrid, read_header, write_blob
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import DTypeError, LimitError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
-from .predictors import CHOICES
+from .predictors import CHOICES, resolve
 from .selection import Frames, Selection
 
 #: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
@@ -151,10 +151,11 @@ class Codec:
     def encode(self, tokens: Any) -> bytes:
         """Compress one grid or a list of grids; see tokenzip.encode."""
         grids, is_list = token_grids(tokens, self.alphabet)
-        solid = self.solid and self.predictor != "stored"
+        predictor = resolve(self.predictor)
+        solid = self.solid and predictor != "stored"
         coded, parameters = encode_chunks(
             share_alphabets(grids) if solid else grids,
-            predictor=self.predictor,
+            predictor=predictor,
             chunk_frames=self.chunk_frames,
             solid=solid,
             threads=self.threads or 1,
@@ -164,7 +165,7 @@ class Codec:
                 _frugal(grid, coded_grid) for grid, coded_grid in zip(grids, coded, strict=True)
             ]
         blob = write_blob(
-            coded, is_list=is_list, predictor="adaptive", parameters=parameters, solid=solid
+            coded, is_list=is_list, predictor=predictor, parameters=parameters, solid=solid
         )
         if len(blob) > sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids):
             blob = write_blob([store_grid(grid) for grid in grids], is_list=is_list)

@@ -73,10 +73,7 @@ def missing(name: str) -> str | None:
     Raises:
         OptionError: there is no contender of this name.
     """
-    if name in our_names():
-        predictor = name.split()[1]
-        return None if predictors.available(predictor) else f"the predictor {predictor}"
-    return peer_named(name).missing()
+    return None if name in our_names() else peer_named(name).missing()
 
 
 def peer_named(name: str) -> Peer:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,13 +14,11 @@ PATIENCE_SECONDS = 1.0
 MESSAGE = "compiling tokenzip for this machine (first use only) ..."
 
 
-def _load_compiled_code() -> Callable[[], object] | None:
-    """The function that compiles the adaptive predictor or loads it from numba's cache."""
-    try:
-        module = importlib.import_module("tokenzip.predictors.adaptive")
-    except ImportError:
-        return None
-    return getattr(module, "warm", None)
+def _load_compiled_code() -> None:
+    """Compile the adaptive predictor, or load it from numba's cache."""
+    from ..predictors.adaptive import warm
+
+    warm()
 
 
 @contextlib.contextmanager
@@ -48,9 +45,6 @@ def warm_up(session: Session, *, patience: float = PATIENCE_SECONDS) -> None:
 
     Without a terminal nothing is said, and so nothing needs to be done ahead of the work.
     """
-    if not session.interactive:
-        return
-    load = _load_compiled_code()
-    if load is not None:
+    if session.interactive:
         with announced(session, patience=patience):
-            load()
+            _load_compiled_code()

@@ -8,7 +8,7 @@ payload is not smaller.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -45,26 +45,26 @@ class Coder(Protocol):
 CoderFactory = Callable[[int, tuple[int, ...], int], Coder]
 
 
-def available(name: str) -> bool:
-    """Whether this predictor of CHOICES is part of the installed package."""
-    return name == "stored" or find_spec(f"{__name__}.adaptive") is not None
+def resolve(choice: str) -> str:
+    """The name, as blobs have it, of the predictor that a member of CHOICES stands for."""
+    return "adaptive" if choice == "auto" else choice
 
 
-def coder_factory(parameters: bytes | None = None) -> CoderFactory:
-    """What makes the coders of the adaptive predictor; imports its code (and numba) only now.
+def coder_factory(name: str, parameters: bytes | None = None) -> CoderFactory:
+    """What makes the coders of a predictor; imports its code (and numba) only now.
 
     Args:
+        name: the predictor's name in blobs, not "stored", which has no coders.
         parameters: the parameter bytes of a blob to decode; None gives the current defaults.
 
     Raises:
         UnsupportedVersionError: parameters of a newer tokenzip (when the coder is made).
         CorruptError: parameters that make no sense (when the coder is made).
     """
+    if name != "adaptive":
+        raise ValueError(f"the predictor {name!r} has no coders")
     from .adaptive import AdaptiveCoder
 
-    def make(alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
-        if parameters is None:
-            return AdaptiveCoder(alphabet, frame, tokens)
-        return AdaptiveCoder.from_parameters(parameters, alphabet, frame, tokens)
-
-    return make
+    if parameters is None:
+        return AdaptiveCoder
+    return partial(AdaptiveCoder.from_parameters, parameters)

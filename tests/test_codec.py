@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tokenzip
-from tokenzip import Codec
+from tokenzip import Codec, chunk_coding
 from tokenzip.errors import DTypeError, LimitError, OptionError, TokenRangeError
+from tokenzip.predictors import Coder, CoderFactory, coder_factory
 
 DTYPES = ["?", "i1", "u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">i4", ">u4", "<i8", ">i8", "<u8"]
 
@@ -303,6 +305,28 @@ class TestSolid:
         assert same(tokenzip.decode(blob), clips)
         for frames in (slice(10), slice(-10, None), slice(290, 310)):
             assert same(tokenzip.decode(blob, frames=frames), [clip[frames] for clip in clips])
+
+    def test_one_coder_is_alive_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many groups a blob has (each could take megabytes), and however they mix."""
+        alive: weakref.WeakSet[Coder] = weakref.WeakSet()
+        counts = []
+
+        def factory(name: str, parameters: bytes | None = None) -> CoderFactory:
+            make = coder_factory(name, parameters)
+
+            def counting(alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
+                coder = make(alphabet, frame, tokens)
+                alive.add(coder)
+                counts.append(len(alive))
+                return coder
+
+            return counting
+
+        monkeypatch.setattr(chunk_coding, "coder_factory", factory)
+        clips = [walk((200, width), 50, seed) for seed in range(2) for width in (3, 4, 5)]
+        blob = tokenzip.encode(clips, solid=True)
+        assert same(tokenzip.decode(blob), clips)
+        assert counts == [1] * 6
 
     def test_inferred_alphabets_are_shared(self) -> None:
         clips = [walk((300, 4, 4), 50), walk((300, 4, 4), 60)]

@@ -2,7 +2,8 @@
 
 A chunk that stands alone starts from a fresh coder, so chunks may be worked on by several
 threads in any order. In a solid blob each group of grids with the same alphabet and frame shape
-has one coder, and its chunks pass through it in the order of the blob.
+has one coder, and its chunks pass through it in the order of the blob. Groups do not depend on each
+other, so one is finished before the next begins: a single coder is alive at any time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -59,6 +60,10 @@ class _Job:
     def tokens(self) -> Tokens:
         return self.grid.tokens[self.start : self.stop]
 
+    @property
+    def group(self) -> Group:
+        return self.grid.alphabet, self.grid.frame
+
 
 def encode_chunks(
     grids: list[TokenGrid],
@@ -80,8 +85,10 @@ def encode_chunks(
         chunks = _each(lambda job: _store(job.grid, job.tokens), jobs, threads)
     else:
         coders = _Coders(coder_factory(predictor))
-        encode = _solid_encoder(coders, grids) if solid else _lone_encoder(coders)
-        chunks = _each(encode, jobs, 1 if solid else threads)
+        if solid:
+            chunks = _encode_solid(coders, jobs)
+        else:
+            chunks = _each(_lone_encoder(coders), jobs, threads)
         parameters = coders.parameters
     coded = iter(chunks)
     return [
@@ -107,16 +114,22 @@ def _lone_encoder(coders: _Coders) -> Callable[[_Job], CodedChunk]:
     def encode(job: _Job) -> CodedChunk:
         if packed_size(job.tokens.size, job.grid.bits) <= _LEAST_PREDICTED:
             return _store(job.grid, job.tokens)
-        coder = coders.fresh(job.grid.alphabet, job.grid.frame, job.coder_tokens)
-        return _predict(coder, job)
+        return _predict(coders.fresh(*job.group, job.coder_tokens), job)
 
     return encode
 
 
-def _solid_encoder(coders: _Coders, grids: list[TokenGrid]) -> Callable[[_Job], CodedChunk]:
-    sizes = _group_sizes((grid.alphabet, grid.frame, grid.tokens.size) for grid in grids)
-    run = {group: coders.make(*group, tokens) for group, tokens in sizes.items() if tokens}
-    return lambda job: _predict(run[job.grid.alphabet, job.grid.frame], job)
+def _encode_solid(coders: _Coders, jobs: list[_Job]) -> list[CodedChunk]:
+    coded: dict[int, CodedChunk] = {}
+    for numbers in _grouped([job.group for job in jobs]).values():
+        chunks = _encode_group(coders, [jobs[number] for number in numbers])
+        coded.update(zip(numbers, chunks, strict=True))
+    return [coded[number] for number in range(len(jobs))]
+
+
+def _encode_group(coders: _Coders, jobs: list[_Job]) -> list[CodedChunk]:
+    coder = coders.make(*jobs[0].group, sum(job.tokens.size for job in jobs))
+    return [_predict(coder, job) for job in jobs]
 
 
 def _predict(coder: Coder, job: _Job) -> CodedChunk:
@@ -204,28 +217,30 @@ def decode_chunks(
 
 
 def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
-    """Decode each group from its start up to the last chunk that is wanted."""
-    sizes = _group_sizes((grid.alphabet, grid.frame, grid.tokens) for grid in info.grids)
-    last_wanted = {task.group: number for number, task in enumerate(tasks) if task.wanted}
-    last_predicted = {
-        task.group: number
-        for number, task in enumerate(tasks)
-        if task.predicted and number <= last_wanted.get(task.group, -1)
-    }
     coders = _Coders(coder_factory(info.predictor, info.parameters))
-    run: dict[Group, Coder] = {}
+    for numbers in _grouped([task.group for task in tasks]).values():
+        _decode_group(blob, coders, [tasks[number] for number in numbers])
+
+
+def _decode_group(blob: memoryview, coders: _Coders, tasks: list[_Task]) -> None:
+    """Decode a group from its start up to the last chunk that is wanted."""
+    tokens_of_group = sum(task.chunk.frames * task.grid.frame_tokens for task in tasks)
+    last_wanted = max((number for number, task in enumerate(tasks) if task.wanted), default=-1)
+    tasks = tasks[: last_wanted + 1]
+    last_predicted = max(
+        (number for number, task in enumerate(tasks) if task.predicted), default=-1
+    )
+    coder: Coder | None = None
     for number, task in enumerate(tasks):
-        if number > last_wanted.get(task.group, -1):
-            continue
-        learning = number < last_predicted.get(task.group, -1)
-        if not (task.wanted or task.predicted or learning):
+        needs_coder = number <= last_predicted  # behind it are stored chunks only
+        if not (task.wanted or needs_coder):
             continue
         payload = _checked_payload(blob, task)
-        if (task.predicted or learning) and task.group not in run:
-            run[task.group] = coders.make(*task.group, sizes[task.group])
-        tokens = _checked_tokens(payload, task, run.get(task.group))
-        if learning and not task.predicted:
-            run[task.group].observe(tokens)
+        if needs_coder and coder is None:
+            coder = coders.make(*task.group, tokens_of_group)
+        tokens = _checked_tokens(payload, task, coder)
+        if needs_coder and coder is not None and not task.predicted:
+            coder.observe(tokens)
         _deliver(task, tokens)
 
 
@@ -306,12 +321,12 @@ class _Coders:
         return self._kept.coder  # type: ignore[no-any-return]
 
 
-def _group_sizes(grids: Iterable[tuple[int, tuple[int, ...], int]]) -> dict[Group, int]:
-    """Tokens of all grids with the same alphabet and frame shape."""
-    sizes: dict[Group, int] = {}
-    for alphabet, frame, tokens in grids:
-        sizes[alphabet, frame] = sizes.get((alphabet, frame), 0) + tokens
-    return sizes
+def _grouped(groups: list[Group]) -> dict[Group, list[int]]:
+    """The positions of each group's members in a list, in order."""
+    positions: dict[Group, list[int]] = {}
+    for position, group in enumerate(groups):
+        positions.setdefault(group, []).append(position)
+    return positions
 
 
 def _each(work: Callable[[_Item], _Result], items: list[_Item], threads: int) -> list[_Result]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokenzip.bench.result import token_bits
+from tokenzip.blob.fields import bits_per_raw_token
+from tokenzip.predictors.stored import pack, packed_size, unpack
 
 Grid = npt.NDArray[np.uint16]  # (T, *frame)
 
@@ -54,16 +55,14 @@ class Layout:
 
     def size(self, shapes: Sequence[tuple[int, ...]], alphabet: int) -> int:
         """Bytes of grids of these shapes."""
-        bits = token_bits(alphabet) if self.form == "packed" else 8 * _width(alphabet)
-        return sum((math.prod(shape) * bits + 7) // 8 for shape in shapes)
+        bits = bits_per_raw_token(alphabet) if self.form == "packed" else 8 * _width(alphabet)
+        return sum(packed_size(math.prod(shape), bits) for shape in shapes)
 
     def _write(self, grid: Grid, alphabet: int) -> bytes:
         frames = grid.reshape(len(grid), -1) if grid.size else grid.reshape(0, 1)
         flat = np.ascontiguousarray(frames.T if self.by_position else frames).ravel()
         if self.form == "packed":
-            bits = token_bits(alphabet)
-            shifts = np.arange(bits - 1, -1, -1, dtype=np.uint16)
-            return np.packbits((flat[:, None] >> shifts & 1).astype(np.uint8)).tobytes()
+            return pack(flat, bits_per_raw_token(alphabet))
         words = flat.astype(f"<u{_width(alphabet)}")
         if self.form == "planes":
             words = words.view(np.uint8).reshape(-1, _width(alphabet)).T
@@ -76,9 +75,7 @@ class Layout:
         if tokens == 0:
             return np.zeros(shape, dtype=np.uint16)
         if self.form == "packed":
-            bits = token_bits(alphabet)
-            ones = np.unpackbits(raw, count=tokens * bits).reshape(tokens, bits)
-            flat = ones @ (1 << np.arange(bits - 1, -1, -1, dtype=np.uint32))
+            flat = unpack(data, tokens, bits_per_raw_token(alphabet))
         else:
             if self.form == "planes":
                 raw = np.ascontiguousarray(raw.reshape(-1, tokens).T).ravel()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenzip import __version__
+from tokenzip.files.memory import physical_memory
 
 PACKAGES = ("numpy", "numba", "constriction", "zstandard", "brotli", "torch")
 
@@ -49,11 +50,8 @@ def _cpu() -> str:
 
 
 def _memory() -> float | None:
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-    return round(size / 2**30, 1)
+    size = physical_memory()
+    return None if size is None else round(size / 2**30, 1)
 
 
 def _version(name: str) -> str | None:

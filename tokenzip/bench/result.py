@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-def token_bits(alphabet: int) -> int:
-    """Bits of one packed token: ceil(log2 alphabet), at least 1."""
-    return max(1, (alphabet - 1).bit_length())
+from tokenzip.blob.fields import bits_per_raw_token
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Result:
     @property
     def raw_bytes(self) -> float:
         """Size of the tokens at ceil(log2 alphabet) bits each."""
-        return self.tokens * token_bits(self.alphabet) / 8
+        return self.tokens * bits_per_raw_token(self.alphabet) / 8
 
     @property
     def ratio(self) -> float:

@@ -1,7 +1,7 @@
 """The blob: byte layout, version, checksums, bounds. Knows no predictor; FORMAT.md is its text."""
 
 from .chunks import chunk_bounds, chunk_count, default_chunk_frames
-from .info import BlobInfo, ChunkInfo, GridInfo
+from .info import BlobInfo, ChunkInfo, GridInfo, dtype_name
 from .read import read_header
 from .write import CodedChunk, CodedGrid, write_blob
 
@@ -14,6 +14,7 @@ __all__ = [
     "chunk_bounds",
     "chunk_count",
     "default_chunk_frames",
+    "dtype_name",
     "read_header",
     "write_blob",
 ]

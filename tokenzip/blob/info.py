@@ -11,6 +11,11 @@ import numpy as np
 from .fields import bits_per_raw_token
 
 
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """numpy's short name, byte order included: bool, <u2, >i4."""
+    return "bool" if dtype.kind == "b" else dtype.str
+
+
 @dataclass(frozen=True)
 class ChunkInfo:
     """One run of frames that was coded as a unit.
@@ -94,7 +99,7 @@ class GridInfo:
         """JSON-able copy of all fields and sums."""
         return {
             "shape": list(self.shape),
-            "dtype": self.dtype.str if self.dtype.kind != "b" else "bool",
+            "dtype": dtype_name(self.dtype),
             "alphabet": self.alphabet,
             "tokens": self.tokens,
             "raw_bytes": self.raw_bytes,

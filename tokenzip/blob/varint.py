@@ -24,7 +24,7 @@ def varint(value: int) -> bytes:
 
 
 class Reader:
-    """Reads fields from bytes, from `position` on, and never past `end`."""
+    """Reads fields from bytes, from `position` on, and never past their end."""
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data

@@ -32,22 +32,12 @@ def bench(
     frames: int,
 ) -> int:
     """Measure compressors on files, or on the built-in sample; returns the exit code."""
-    if dtype is not None:
-        parse_dtype(dtype)
-    if shape is not None:
-        parse_shape(shape)
-    grids: list[np.ndarray[Any, Any]] = []
-    names: list[str] = []
     if arguments:
-        for source in sources_of(arguments, READABLE_SUFFIXES):
-            file = read_tokens(source.path, select=select, dtype=dtype, shape=shape)
-            grids += [array for _, array in file.arrays]
-            names.append(printable(source.path))
+        grids, names = _read(arguments, select, dtype, shape)
     else:
         from ..samples import drive
 
-        grids.append(drive(frames=frames))
-        names.append(SAMPLE_NAME)
+        grids, names = [drive(frames=frames)], [SAMPLE_NAME]
         alphabet = alphabet or 1024
     title = names[0] if len(names) == 1 else f"{len(names)} files"
     _note_missing(session, compressors)
@@ -70,6 +60,23 @@ def bench(
     else:
         session.stdout.print(rich_table(results, title=title))
     return session.finish()
+
+
+def _read(
+    arguments: Sequence[str], select: Sequence[str], dtype: str | None, shape: str | None
+) -> tuple[list[np.ndarray[Any, Any]], list[str]]:
+    """All arrays of the files that `arguments` mean, and the files' names."""
+    if dtype is not None:
+        parse_dtype(dtype)
+    if shape is not None:
+        parse_shape(shape)
+    grids: list[np.ndarray[Any, Any]] = []
+    names: list[str] = []
+    for source in sources_of(arguments, READABLE_SUFFIXES):
+        file = read_tokens(source.path, select=select, dtype=dtype, shape=shape)
+        grids += [array for _, array in file.arrays]
+        names.append(printable(source.path))
+    return grids, names
 
 
 def _note_missing(session: Session, compressors: Sequence[str]) -> None:

@@ -19,7 +19,9 @@ from ..files.formats import COMPRESSED_SUFFIX, SUFFIXES, format_of_suffix
 from ..files.named import Member, join_names
 from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
+from ..files.reasons import os_error_text
 from .compiling import warm_up
+from .loading import labels_of
 from .session import Session, binary_stdout, printable
 from .targets import (
     STDOUT,
@@ -29,6 +31,7 @@ from .targets import (
     is_directory_target,
     make_parents,
     refuse_shared_stdout,
+    remove_source,
     sources_of,
 )
 from .work import each
@@ -100,22 +103,11 @@ def _compress_one(
     session: Session, job: _Job, options: CompressOptions, taken: Targets
 ) -> dict[str, Any]:
     target = job.target
-    to_stdout = target == STDOUT
-    if not to_stdout:
+    if target != STDOUT:
         taken.claim(target, job.sources[0].path)
         check_early(target, force=options.force)
-    files: list[TokenFile] = []
-    before: list[os.stat_result | None] = []
-    for source in job.sources:
-        if source.path != STDIN and source.path.lower().endswith(COMPRESSED_SUFFIX):
-            raise FileError(f"{source.path}: is compressed already (its name ends in .tkz)")
-        before.append(None if source.path == STDIN else _status(source.path))
-        files.append(
-            read_tokens(
-                source.path, select=options.select, dtype=options.dtype, shape=options.shape
-            )
-        )
-        _report_left_out(session, files[-1], options)
+    before = [None if s.path == STDIN else _status(s.path) for s in job.sources]
+    files = [_read(session, source, options) for source in job.sources]
     if options.remove:
         _check_removable(job, target)
 
@@ -130,14 +122,7 @@ def _compress_one(
     verify_seconds = time.perf_counter() - start
 
     data = join_names(members, blob) if _needs_names(members, target) else blob
-    if to_stdout:
-        stream = binary_stdout()
-        stream.write(data)
-        stream.flush()
-    else:
-        make_parents(target)
-        with atomic_output(target, force=options.force, like=before[0]) as stream:
-            stream.write(data)
+    _write(data, target, options, before[0])
     if options.remove:
         for source, status in zip(job.sources, before, strict=True):
             _remove(source.path, status)
@@ -168,11 +153,30 @@ def _compress_one(
     }
 
 
+def _read(session: Session, source: Source, options: CompressOptions) -> TokenFile:
+    if source.path != STDIN and source.path.lower().endswith(COMPRESSED_SUFFIX):
+        raise FileError(f"{source.path}: is compressed already (its name ends in .tkz)")
+    file = read_tokens(source.path, select=options.select, dtype=options.dtype, shape=options.shape)
+    _report_left_out(session, file, options)
+    return file
+
+
+def _write(data: bytes, target: str, options: CompressOptions, like: os.stat_result | None) -> None:
+    if target == STDOUT:
+        stream = binary_stdout()
+        stream.write(data)
+        stream.flush()
+        return
+    make_parents(target)
+    with atomic_output(target, force=options.force, like=like) as stream:
+        stream.write(data)
+
+
 def _status(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        raise FileError(f"{path}: cannot be read: {os_error_text(error)}") from error
 
 
 def _report_left_out(session: Session, file: TokenFile, options: CompressOptions) -> None:
@@ -209,7 +213,7 @@ def _needs_names(members: Sequence[Member], target: str) -> bool:
 
 def _encode(arrays: list[np.ndarray[Any, Any]], members: list[Member], codec: Codec) -> bytes:
     """The blob of one array, or of a list of several; errors call the arrays by their names."""
-    labels = ["/".join(p for p in (m.name, name) if p) for m in members for name in m.arrays]
+    labels = labels_of(members, len(arrays))
     try:
         return codec.encode(arrays if len(arrays) > 1 else arrays[0])
     except InputError as error:
@@ -260,10 +264,7 @@ def _remove(path: str, before: os.stat_result | None) -> None:
         before.st_mtime_ns,
     ):
         raise FileError(f"{path}: changed while it was compressed; it was not removed")
-    try:
-        os.unlink(path)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be removed: {error.strerror}") from error
+    remove_source(path)
 
 
 def _line(job: _Job, size: int, info: BlobInfo, seconds: float, *, verified: bool) -> str:

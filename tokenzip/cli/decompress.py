@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from ..blob import dtype_name
 from ..codec import Codec, inspect
 from ..errors import FileError, OptionError
 from ..files.atomic import is_special
@@ -17,7 +16,7 @@ from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX, Format, as_format, format_of_suffix
 from ..files.named import Member
 from ..files.read import STDIN
-from ..files.select import Selection
+from ..files.select import ArraySelection
 from ..files.write import write_arrays, write_tokens
 from .compiling import warm_up
 from .loading import Compressed, decode_all, labels_of, load, members_of
@@ -29,6 +28,7 @@ from .targets import (
     is_directory_target,
     make_parents,
     refuse_shared_stdout,
+    remove_source,
     sources_of,
     stem_of,
     with_format,
@@ -162,15 +162,7 @@ def _decompress_one(
             "removed": options.remove,
         }
     if options.remove:
-        try:
-            os.unlink(source.path)
-        except OSError as error:
-            raise FileError(f"{source.path}: cannot be removed: {error.strerror}") from error
-
-
-def dtype_name(dtype: np.dtype[Any]) -> str:
-    """numpy's short name, byte order included: bool, <u2, >i4."""
-    return "bool" if dtype.kind == "b" else dtype.str
+        remove_source(source.path)
 
 
 def _plan(
@@ -184,7 +176,7 @@ def _plan(
     """All files to write, decided before anything is decoded. Raises FileError, BlobError."""
     members = members_of(compressed)
     labels = labels_of(members, len(inspect(compressed.blob).grids))
-    selection = Selection(source.path, options.select, what="array")
+    selection = ArraySelection(source.path, options.select, what="array")
     selection.offer(labels)
     if members is None:
         # A bare blob: one array without a name, or those of a list, numbered.
@@ -220,7 +212,7 @@ def _plan(
 
 
 def _wanted(
-    selection: Selection, labels: Sequence[str], names: Sequence[str], first: int = 0
+    selection: ArraySelection, labels: Sequence[str], names: Sequence[str], first: int = 0
 ) -> list[tuple[str, int]]:
     """(name, index in the blob) of the arrays that were chosen; labels are what one chooses by."""
     pairs = enumerate(zip(labels, names, strict=True), start=first)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..blob import dtype_name
 from ..codec import inspect
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
-from .decompress import dtype_name
 from .loading import Compressed, labels_of, load, members_of
 from .session import Session, printable
 from .targets import sources_of

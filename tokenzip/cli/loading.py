@@ -14,7 +14,8 @@ from ..codec import Codec, inspect
 from ..errors import CorruptError, FileError, LimitError
 from ..files.formats import format_of_content
 from ..files.named import Member, split_names
-from ..files.read import STDIN, os_error_text, read_stdin
+from ..files.read import STDIN, read_stdin
+from ..files.reasons import os_error_text
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..files.formats import (
     suffix_of,
 )
 from ..files.read import STDIN
+from ..files.reasons import os_error_text
 from .session import check_stdin
 
 STDOUT = "-"
@@ -106,6 +107,14 @@ def check_early(target: str, *, force: bool) -> None:
         check_target(target, force=force)
 
 
+def remove_source(path: str) -> None:
+    """Remove a file whose content is now elsewhere (--rm). Raises FileError."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be removed: {os_error_text(error)}") from error
+
+
 def make_parents(target: str) -> None:
     """Create the directories above `target`. Raises FileError."""
     parent = os.path.dirname(target)
@@ -113,4 +122,4 @@ def make_parents(target: str) -> None:
         if parent:
             os.makedirs(parent, exist_ok=True)
     except OSError as error:
-        raise FileError(f"{parent}: cannot be created: {error.strerror}") from error
+        raise FileError(f"{parent}: cannot be created: {os_error_text(error)}") from error

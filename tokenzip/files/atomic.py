@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from ..errors import FileError, FileExistsRefusedError
+from .reasons import os_error_text
 
 _PERMISSIONS = 0o777  # never hand on set-user-id bits
-
-
-def _os_text(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
 
 
 def is_special(path: str) -> bool:
@@ -91,7 +88,7 @@ def atomic_output(
     except (FileError, BrokenPipeError):
         raise
     except OSError as error:
-        raise FileError(f"{target}: cannot be written: {_os_text(error)}") from error
+        raise FileError(f"{target}: cannot be written: {os_error_text(error)}") from error
 
 
 def _write_and_rename(

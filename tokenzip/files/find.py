@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import FileError
 from .read import STDIN
+from .reasons import os_error_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def _walk(directory: str, suffixes: Sequence[str]) -> list[str]:
     """Files below `directory` with one of `suffixes`, sorted; no linked directory is entered."""
 
     def refuse(error: OSError) -> None:
-        raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        raise FileError(f"{error.filename}: cannot be read: {os_error_text(error)}") from error
 
     found: list[str] = []
     for parent, directories, files in os.walk(directory, onerror=refuse):

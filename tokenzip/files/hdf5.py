@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import DTypeError, FileError, FileFormatError, MissingDependencyError
 from .memory import check_fits
-from .npy import first_line
-from .select import Selection
+from .reasons import first_line
+from .select import ArraySelection
 
 _COPY_BYTES = 1 << 20
 
@@ -63,40 +63,10 @@ def read_h5(
     not fit in memory, DTypeError for a dataset asked for by its path that holds no integers.
     """
     h5py = _h5py()
-    selection = Selection(name, datasets, what="dataset")
-    arrays: list[tuple[str, np.ndarray[Any, Any]]] = []
-    left_out: list[str] = []
-    attributed: set[object] = set()
+    selection = ArraySelection(name, datasets, what="dataset")
     try:
         with h5py.File(source, "r") as file:
-            root = h5py.h5o.get_info(file.id).addr
-            if len(file.attrs):
-                attributed.add(root)
-            items = list(_walk(file, "", frozenset({root})))
-            selection.offer([path for path, _, kind in items if kind == "dataset"])
-            total = 0
-            for path, item, kind in items:
-                if kind == "link":
-                    left_out.append(f"link {path}")
-                    continue
-                if len(item.attrs):
-                    attributed.add(h5py.h5o.get_info(item.id).addr)
-                if kind == "group":
-                    if not len(item):
-                        left_out.append(f"empty group {path}")
-                    continue
-                integers = item.dtype.kind in "biu" and item.shape is not None
-                if not integers and selection.names_exactly(path):
-                    raise DTypeError(
-                        f"{name}[{path}]: tokens must be integers, this dataset is {item.dtype}"
-                    )
-                if not integers or not selection.wants(path):
-                    left_out.append(f"dataset {path}")
-                    continue
-                total += item.size * item.dtype.itemsize
-                check_fits(total, f"{name}[{path}]")
-                # The dtype again: a single value would otherwise lose its byte order.
-                arrays.append((path, np.asarray(item[()], dtype=item.dtype)))
+            arrays, left_out = _read_all(file, name, selection)
     except (FileError, DTypeError):
         raise
     except (FileNotFoundError, PermissionError):
@@ -104,10 +74,47 @@ def read_h5(
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         # What h5py makes of damaged headers and data, unknown filters and broken references.
         raise FileFormatError(f"{name}: not a readable HDF5 file ({first_line(error)})") from error
+    selection.check_found(arrays, left_out)
+    return arrays, left_out
+
+
+def _read_all(
+    file: Any, name: str, selection: ArraySelection
+) -> tuple[list[tuple[str, np.ndarray[Any, Any]]], list[str]]:
+    """The wanted arrays of an open file, and all else that is in it, in words."""
+    h5py = _h5py()
+    arrays: list[tuple[str, np.ndarray[Any, Any]]] = []
+    left_out: list[str] = []
+    root = h5py.h5o.get_info(file.id).addr
+    attributed = {root} if len(file.attrs) else set()  # addresses: hard links name one twice
+    items = list(_walk(file, "", frozenset({root})))
+    selection.offer([path for path, _, kind in items if kind == "dataset"])
+    total = 0
+    for path, item, kind in items:
+        if kind == "link":
+            left_out.append(f"link {path}")
+            continue
+        if len(item.attrs):
+            attributed.add(h5py.h5o.get_info(item.id).addr)
+        if kind == "group":
+            if not len(item):
+                left_out.append(f"empty group {path}")
+            continue
+        integers = item.dtype.kind in "biu" and item.shape is not None
+        if not integers and selection.names_exactly(path):
+            raise DTypeError(
+                f"{name}[{path}]: tokens must be integers, this dataset is {item.dtype}"
+            )
+        if not integers or not selection.wants(path):
+            left_out.append(f"dataset {path}")
+            continue
+        total += item.size * item.dtype.itemsize
+        check_fits(total, f"{name}[{path}]")
+        # The dtype again: a single value would otherwise lose its byte order.
+        arrays.append((path, np.asarray(item[()], dtype=item.dtype)))
     if attributed:
         plural = "s" if len(attributed) > 1 else ""
         left_out.append(f"the attributes of {len(attributed)} object{plural}")
-    selection.check_found(arrays, left_out)
     return arrays, left_out
 
 

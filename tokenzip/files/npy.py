@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from ..errors import FileFormatError
+from .reasons import first_line
 
 # numpy itself refuses headers beyond 10,000 characters; the magic and the length come before.
 _HEAD_BYTES = 16_384
@@ -83,9 +84,3 @@ def read_npy(path: str) -> np.ndarray[Any, Any]:
 def write_npy(file: BinaryIO, array: np.ndarray[Any, Any]) -> None:
     """Write `array` as .npy to `file`, which need not be seekable."""
     npy_format.write_array(file, np.asanyarray(array), allow_pickle=False)  # type: ignore[no-untyped-call]
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its class where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import FileError, FileFormatError
 from .memory import check_fits
-from .npy import first_line, parse_npy, write_npy
-from .select import Selection
+from .npy import parse_npy, write_npy
+from .reasons import first_line
+from .select import ArraySelection
 
 # What zipfile raises on damaged archives, next to its own BadZipFile.
 _ZIP_ERRORS = (
@@ -47,7 +48,7 @@ def read_npz(
 
     Raises FileFormatError for a damaged archive, FileError for one that would not fit in memory.
     """
-    selection = Selection(name, keys, what="array")
+    selection = ArraySelection(name, keys, what="array")
     arrays: list[tuple[str, np.ndarray[Any, Any]]] = []
     left_out: list[str] = []
     try:

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..errors import FileError, FileFormatError, OptionError
 from .formats import (
-    COMPRESSED_SUFFIX,
     MAGIC_LENGTH,
     SUFFIXES,
     Format,
@@ -24,8 +23,12 @@ from .formats import (
 from .npy import parse_npy, read_npy
 from .npz import read_npz
 from .raw import parse_dtype, parse_raw, parse_shape
+from .reasons import os_error_text
 
 STDIN = "-"
+
+#: What tells token files apart without being told more; raw files need a dtype.
+READABLE_SUFFIXES = tuple(s for s, kind in SUFFIXES.items() if kind != "raw")
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,6 @@ def read_stdin() -> bytes:
     while piece := stream.read1(1 << 20):
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def os_error_text(error: OSError) -> str:
-    """What the system says about a failed call, without path or number."""
-    return error.strerror or str(error) or type(error).__name__
 
 
 def _decide(path: str, head: bytes, raw: bool) -> Format:
@@ -187,17 +185,3 @@ def open_tokens(
     """
     select = [choice for choice in (dataset, key) if choice is not None]
     return list(read_tokens(path, select=select, dtype=dtype, shape=shape).arrays)
-
-
-READABLE_SUFFIXES = tuple(s for s, kind in SUFFIXES.items() if kind != "raw")
-
-__all__ = [
-    "COMPRESSED_SUFFIX",
-    "READABLE_SUFFIXES",
-    "STDIN",
-    "TokenFile",
-    "open_tokens",
-    "os_error_text",
-    "read_stdin",
-    "read_tokens",
-]

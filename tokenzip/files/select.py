@@ -17,7 +17,7 @@ def listing(names: Sequence[str]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown or "nothing"
 
 
-class Selection:
+class ArraySelection:
     """Names, group paths or patterns that a caller gave, matched against the names in one file.
 
     A pattern wants a name if it equals it, is a group above it (`clips` wants `clips/a/tokens`),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tokenzip.errors import DownloadError, OptionError
+from tokenzip.errors import DownloadError, FileError, OptionError
+from tokenzip.files.atomic import atomic_output
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -79,7 +79,11 @@ def fetch_remote(remote: Remote, cache: Path) -> Path:
             "TOKENZIP_CACHE"
         ) from error
     content = _download(remote, target)
-    _write_whole(target, content)
+    try:
+        with atomic_output(target, force=True) as file:
+            file.write(content)
+    except FileError as error:
+        raise DownloadError(str(error)) from error
     return target
 
 
@@ -112,22 +116,3 @@ def _download(remote: Remote, target: Path) -> bytes:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that no reader ever sees half a file."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DownloadError(f"{target} could not be written ({error})") from error

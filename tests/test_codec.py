@@ -63,6 +63,7 @@ def grids(draw: Any, max_dims: int = 4, max_side: int = 9) -> np.ndarray:
         array = array[::-1]
     elif array.ndim and layout == "strided":
         array = array[..., ::2]
+    array.flags.writeable = draw(st.booleans())
     return array
 
 

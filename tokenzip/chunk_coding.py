@@ -133,9 +133,12 @@ def _encode_group(coders: _Coders, jobs: list[_Job]) -> list[CodedChunk]:
 
 
 def _predict(coder: Coder, job: _Job) -> CodedChunk:
+    # Copied only if read-only, as arrays of files often are: numba would compile, or refuse to
+    # compile, another version of its code for those.
+    tokens = np.require(job.tokens, requirements="W")
     # The coder has learned from these tokens even if the payload is not used; the decoder of a
     # solid blob makes up for that with Coder.observe.
-    payload = bytes(coder.encode(job.tokens))
+    payload = bytes(coder.encode(tokens))
     if len(payload) < packed_size(job.tokens.size, job.grid.bits):
         return CodedChunk(False, payload, _token_crc(job.tokens))
     return _store(job.grid, job.tokens)

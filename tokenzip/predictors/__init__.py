@@ -21,8 +21,9 @@ CHOICES = ("auto", "adaptive", "stored")
 class Coder(Protocol):
     """Codes runs of frames, one after another, learning from all that it has seen.
 
-    tokens are C-contiguous uint16 (T, *frame), T >= 1, all below the alphabet. After encode,
-    decode and observe of the same tokens the state is the same.
+    tokens are C-contiguous uint16 (T, *frame), T >= 1, all below the alphabet; writable, but not
+    the coder's to change. After encode, decode and observe of the same tokens the state is the
+    same.
     """
 
     def reset(self) -> None:

@@ -44,13 +44,19 @@ EXP2: NDArray[np.int64] = np.array(
     [_exp2_entry(d) for d in range((PRECISION + 1) * SCORE_ONE + 2)], np.int64
 )
 EXP2.setflags(write=False)
+_WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
 _LAST = np.int64(EXP2.size - 1)
+_RUN = np.int64(64)
 _SHIFT = np.int64(32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _best_and_factor(scores):  # type: ignore[no-untyped-def]
-    """The index of the highest score (the first on ties), that score, and the row's K."""
+def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
+    """Write the frequencies of one row of scores; return the index of the best score.
+
+    scores: int8 to int32 of shape (A,), 2 <= A <= 65536. freq: int32 of shape (A,), each at least
+    1, in all USABLE.
+    """
     best = np.int64(0)
     high = np.int64(scores[0])
     for s in range(1, scores.size):
@@ -59,53 +65,71 @@ def _best_and_factor(scores):  # type: ignore[no-untyped-def]
             best = np.int64(s)
     total = np.int64(0)
     for s in range(scores.size):
-        total += EXP2[min(high - np.int64(scores[s]), _LAST)]
+        weight = _WEIGHTS[min(high - np.int64(scores[s]), _LAST)]
+        freq[s] = weight
+        total += np.int64(weight)
     factor = (np.int64(USABLE - scores.size) << _SHIFT) // total
-    return best, high, factor
+    given = np.int64(0)
+    for s in range(scores.size):
+        share = np.int64(1) + ((np.int64(freq[s]) * factor) >> _SHIFT)
+        freq[s] = share
+        given += share
+    freq[best] += np.int64(USABLE) - given
+    return best
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scaled(score, high, factor):  # type: ignore[no-untyped-def]
-    """A symbol's counts before the remainder is given away."""
-    return np.int64(1) + ((EXP2[min(high - np.int64(score), _LAST)] * factor) >> _SHIFT)
+def cumulative(freq, symbol):  # type: ignore[no-untyped-def]
+    """The sum of the frequencies before a symbol, int64."""
+    total = np.int64(0)
+    for s in range(symbol):
+        total += np.int64(freq[s])
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
+    """(symbol, its cumulative frequency) that a quantile 0 .. USABLE - 1 leads to."""
+    cum = np.int64(0)
+    start = np.int64(0)
+    # Runs of 64 are summed at a stroke, then the run that holds the symbol is walked.
+    while start + _RUN < freq.size:
+        run = np.int64(0)
+        for s in range(start, start + _RUN):
+            run += np.int64(freq[s])
+        if cum + run > quantile:
+            break
+        cum += run
+        start += _RUN
+    symbol = start
+    while symbol < freq.size - 1 and cum + np.int64(freq[symbol]) <= quantile:
+        cum += np.int64(freq[symbol])
+        symbol += 1
+    return symbol, cum
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def table_from_scores(scores, cdf):  # type: ignore[no-untyped-def]
     """Write the cumulative table of one row of scores.
 
-    scores: int8 to int32 of shape (A,), 2 <= A <= 65536. cdf: uint32 of shape (A + 1,), which
-    becomes 0 = cdf[0] < cdf[1] < ... < cdf[A] = USABLE; symbol s has cum cdf[s], freq
-    cdf[s + 1] - cdf[s].
+    scores as for frequencies_from_scores. cdf: uint32 of shape (A + 1,), which becomes
+    0 = cdf[0] < cdf[1] < ... < cdf[A] = USABLE; symbol s has cum cdf[s], freq cdf[s + 1] - cdf[s].
     """
-    best, high, factor = _best_and_factor(scores)
+    freq = np.empty(scores.size, np.int32)
+    frequencies_from_scores(scores, freq)
     cum = np.int64(0)
     cdf[0] = 0
     for s in range(scores.size):
-        cum += _scaled(scores[s], high, factor)
+        cum += np.int64(freq[s])
         cdf[s + 1] = cum
-    left = np.uint32(np.int64(USABLE) - cum)
-    for s in range(best, scores.size):
-        cdf[s + 1] += left
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def interval_from_scores(scores, symbol):  # type: ignore[no-untyped-def]
-    """(cum, freq) of one symbol of table_from_scores's table, int64, without storing the table."""
-    best, high, factor = _best_and_factor(scores)
-    cum = np.int64(0)
-    total = np.int64(0)
-    for s in range(scores.size):
-        if s == symbol:
-            cum = total
-        total += _scaled(scores[s], high, factor)
-    freq = _scaled(scores[symbol], high, factor)
-    left = np.int64(USABLE) - total
-    if symbol == best:
-        freq += left
-    elif symbol > best:
-        cum += left
-    return cum, freq
+    """(cum, freq) of one symbol of table_from_scores's table, int64."""
+    freq = np.empty(scores.size, np.int32)
+    frequencies_from_scores(scores, freq)
+    return cumulative(freq, symbol), np.int64(freq[symbol])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

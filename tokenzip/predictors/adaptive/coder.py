@@ -15,7 +15,7 @@ from tokenzip.errors import CorruptError, UnsupportedVersionError
 from .classes import find_classes
 from .contexts import context_set, geometry
 from .kernel import DECODE, ENCODE, code_blocks, recount
-from .state import LIST_CHUNK, ensure_room, forget_classes, new_state
+from .state import forget_classes, new_block, new_state, with_more_room
 
 #: Version of everything in this package that a blob's bits depend on.
 VERSION = 1
@@ -74,6 +74,7 @@ class AdaptiveCoder:
     def reset(self) -> None:
         """Forget everything."""
         self._state = new_state(self._layout, self._contexts, self._symbols_to_come)
+        self._block = new_block(self._layout, self._contexts)
         self._segments: list[Tokens] = []
         self._seen = 0
         self._next_classes = FIRST_CLASSES_AFTER
@@ -151,30 +152,36 @@ class AdaptiveCoder:
         lanes = new_lanes(1) if lanes is None else lanes
         words = np.empty(0, np.uint32) if words is None else words
         at = 0
-        while at < symbols.size:
-            if layout.learns_classes and self._seen >= self._next_classes:
+        while at < symbols.size or self._pending:
+            if not self._pending and layout.learns_classes and self._seen >= self._next_classes:
                 self._learn_classes(symbols[: at // layout.positions], symbols, at)
-            self._make_room(layout.block_symbols)
             stop = symbols.size
             if layout.learns_classes:
                 stop = min(stop, at + self._next_classes - self._seen)
             done = code_blocks(
-                self._state, symbols, layout.columns, layout.planes, layout.split,
+                self._state, self._block, symbols, layout.columns, layout.planes, layout.split,
                 layout.block_symbols, at, stop, mode, cum, freq, lanes, words,
             )  # fmt: skip
             if done < 0:
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             self._seen += done - at
             at = done
+            if self._pending:
+                self._make_room()
         if layout.learns_classes:
             self._segments.append(symbols.copy())
 
-    def _make_room(self, symbols: int) -> None:
-        state = self._state
-        self._state = state._replace(
-            token_lists=ensure_room(state.token_lists, symbols * state.token_terms.count.size),
-            mixed_lists=ensure_room(state.mixed_lists, symbols * state.mixed_terms.count.size),
-        )
+    @property
+    def _pending(self) -> bool:
+        """Whether symbols of the last block wait for room in a pool."""
+        return bool(self._block.pending[0] < self._block.pending[1])
+
+    def _make_room(self) -> None:
+        """Double whichever pool is nearly full."""
+        state, alphabet = self._state, self._layout.alphabet
+        token_lists = with_more_room(state.token_lists, state.token_terms.count.size, alphabet)
+        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.count.size, alphabet)
+        self._state = state._replace(token_lists=token_lists, mixed_lists=mixed_lists)
 
     def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:
         """Find the classes anew in all that was seen and count it again by them."""
@@ -188,10 +195,11 @@ class AdaptiveCoder:
         for segment, stop in [*((s, s.size) for s in self._segments), (symbols, at)]:
             done = 0
             while done < stop:
-                self._make_room(layout.block_symbols)
                 done = recount(
                     self._state, segment, layout.columns, layout.planes, layout.split, done, stop
                 )
+                if done < stop:
+                    self._make_room()
 
     def _to_symbols(self, tokens: Tokens) -> Tokens:
         """(T, positions) of what is coded: the tokens, or their high and low halves in turn."""

@@ -19,11 +19,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from tokenzip.coding.decoder import advance, find_symbol, peek
-from tokenzip.coding.tables import table_from_scores
+from tokenzip.coding.decoder import advance, peek
+from tokenzip.coding.tables import cumulative, frequencies_from_scores, symbol_at
 
 from .logs import LOG2_STEPS, LOG_ONE_PLUS, LOWEST_U, integer_sqrt, log2_steps
-from .state import LEVELS, LIST_CHUNK, WEIGHT_ONE
+from .state import FEWEST_ENTRIES, LEVELS, WEIGHT_ONE
 
 #: What the loop does with each symbol.
 ENCODE, DECODE = 0, 1
@@ -107,18 +107,12 @@ def _level(total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _log_count(count):  # type: ignore[no-untyped-def]
-    if count < 1024:
-        return np.int32(LOG2_STEPS[count])
-    return np.int32(LOG2_STEPS[count >> 6]) + np.int32(384)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _score_lists(lists, experts, rows, plane, base, score, levels, begins, what, growth):  # type: ignore[no-untyped-def]
+def _score_lists(lists, experts, rows, plane, base, score, levels, begins, said):  # type: ignore[no-untyped-def]
     """Add every list's evidence to `score`; remember who said what for the gradient.
 
-    base int32 (A,): steps below certainty of each symbol, less log2 ALPHA. begins int64 (R + 1,),
-    what int32 (n, 2): symbol and place in the pool; growth int32 (n,): log2(1 + c / (ALPHA p)).
+    base int32 (A,): steps below certainty of each symbol, less log2 ALPHA and LOWEST_U. begins
+    int64 (R + 1,): where a context's part of `said` begins, uint32 (n,), symbol << 16 and
+    log2(1 + c / (ALPHA p)).
     """
     n = np.int64(0)
     for r in range(rows.size):
@@ -127,38 +121,33 @@ def _score_lists(lists, experts, rows, plane, base, score, levels, begins, what,
         level = plane * LEVELS + _level(lists.total[row])
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
-        chunk = np.int64(lists.head[row])
-        entries = (np.int64(lists.length[row]) + LIST_CHUNK - 2) % (LIST_CHUNK - 1) + 1
-        while chunk >= 0:
-            at = chunk * LIST_CHUNK
-            for e in range(1, entries + 1):
-                entry = lists.pool[at + e]
-                symbol = np.int64(entry & np.uint32(0xFFFF))
-                u = _log_count(np.int64(entry >> np.uint32(16))) + base[symbol]
-                gain = np.int32(LOG_ONE_PLUS[u - LOWEST_U])
-                what[n, 0] = symbol
-                what[n, 1] = at + e
-                growth[n] = gain
-                score[symbol] += weight * gain
-                n += 1
-            chunk = np.int64(lists.pool[at]) - 1
-            entries = LIST_CHUNK - 1
+        start = np.int64(lists.start[row])
+        for e in range(start, start + np.int64(lists.length[row])):
+            entry = lists.pool[e]
+            symbol = entry >> np.uint32(16)
+            u = np.int32(entry & np.uint32(0xFFFF)) + base[symbol]
+            gain = np.int32(LOG_ONE_PLUS[u])
+            said[n] = (entry & np.uint32(0xFFFF0000)) | np.uint32(gain)
+            score[symbol] += weight * gain
+            n += 1
     begins[rows.size] = n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _learn_lists(experts, levels, begins, what, growth, cdf, x, places):  # type: ignore[no-untyped-def]
-    """Add one symbol's gradient of every expert; note where x stands in each list (or -1)."""
+def _learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore[no-untyped-def]
+    """Add one symbol's gradient of every expert; note the place of x in each list (or -1)."""
     for r in range(begins.size - 1):
         expected = np.int64(0)
         place = np.int64(-1)
-        truth = np.int64(0)
         for k in range(begins[r], begins[r + 1]):
-            s = what[k, 0]
-            expected += np.int64(cdf[s + 1] - cdf[s]) * np.int64(growth[k])
-            if s == x:
-                place = what[k, 1]
-                truth = np.int64(growth[k])
+            symbol = said[k] >> np.uint32(16)
+            expected += np.int64(freq[symbol]) * np.int64(said[k] & np.uint32(0xFFFF))
+            if symbol == np.uint32(x):
+                place = k
+        truth = np.int64(0)
+        if place >= 0:
+            truth = np.int64(said[place] & np.uint32(0xFFFF))
+            place -= begins[r]
         places[r] = place
         if begins[r + 1] > begins[r]:
             _add_gradient(experts, r, levels[r], truth, expected)
@@ -187,19 +176,27 @@ def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _learn_sharpness(gradient, which, pattern, drop, cdf, x):  # type: ignore[no-untyped-def]
+def _learn_sharpness(gradient, which, pattern, drop, freq, x):  # type: ignore[no-untyped-def]
     expected = np.int64(0)
     for s in range(drop.size):
-        expected += np.int64(cdf[s + 1] - cdf[s]) * np.int64(drop[s])
+        expected += np.int64(freq[s]) * np.int64(drop[s])
     gradient[which, pattern] += expected - (np.int64(drop[x]) << np.int64(24))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _class_masses(cdf, symbol_class, mass):  # type: ignore[no-untyped-def]
+def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
     """Probability of each class in units of 2**-24."""
     mass[:] = 0
     for s in range(symbol_class.size):
-        mass[symbol_class[s]] += np.int64(cdf[s + 1] - cdf[s])
+        mass[symbol_class[s]] += np.int64(freq[s])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _log_count(count):  # type: ignore[no-untyped-def]
+    """log2 of a count 1 .. 65535 in steps."""
+    if count < 1024:
+        return np.int32(LOG2_STEPS[count])
+    return np.int32(LOG2_STEPS[count >> 6]) + np.int32(384)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -242,33 +239,78 @@ def _learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
-    """Count x once more in a row; `place` is where its entry is known to stand, or -1."""
-    lists.total[row] += 1
+def _room_class(length):  # type: ignore[no-untyped-def]
+    """log2 of the room of an array with so many entries."""
+    bits = np.int64(2)
+    while (_ONE << bits) < length:
+        bits += 1
+    return bits
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _has_room(lists, rows):  # type: ignore[no-untyped-def]
+    """Whether one more symbol in each of these rows fits the pool, whatever it is."""
+    need = np.int64(0)
+    for r in range(rows.size):
+        length = np.int64(lists.length[rows[r]])
+        if length == 0:
+            need += FEWEST_ENTRIES
+        elif length == _ONE << _room_class(length):
+            need += 2 * length
+    return lists.top[0] + need <= lists.pool.size
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _take_array(lists, bits):  # type: ignore[no-untyped-def]
+    """The start of an unused array with room for 2**bits entries."""
+    start = lists.free[bits]
+    if start >= 0:
+        lists.free[bits] = np.int64(lists.pool[start]) - 1
+        return start
+    start = lists.top[0]
+    lists.top[0] = start + (_ONE << bits)
+    return start
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _append(lists, row, x):  # type: ignore[no-untyped-def]
+    """A new entry of a row, counted once."""
     length = np.int64(lists.length[row])
-    head = np.int64(lists.head[row])
-    chunk = head
-    entries = (length + LIST_CHUNK - 2) % (LIST_CHUNK - 1) + 1
-    while place < 0 and chunk >= 0:
-        at = chunk * LIST_CHUNK
-        for e in range(1, entries + 1):
-            if np.int64(lists.pool[at + e] & np.uint32(0xFFFF)) == x:
-                place = at + e
-        chunk = np.int64(lists.pool[at]) - 1
-        entries = LIST_CHUNK - 1
-    if place >= 0:
-        if lists.pool[place] >> np.uint32(16) < np.uint32(MOST_COUNT):
-            lists.pool[place] += np.uint32(1 << 16)
-        return
-    slot = length % (LIST_CHUNK - 1)
-    if slot == 0:
-        fresh = lists.used[0]
-        lists.used[0] = fresh + 1
-        lists.pool[fresh * LIST_CHUNK] = np.uint32(head + 1)
-        lists.head[row] = fresh
-        head = fresh
-    lists.pool[head * LIST_CHUNK + slot + 1] = np.uint32((1 << 16) | x)
+    start = np.int64(lists.start[row])
+    bits = _room_class(length)
+    if length == 0:
+        start = _take_array(lists, bits)
+        lists.start[row] = start
+    elif length == _ONE << bits:
+        fresh = _take_array(lists, bits + 1)
+        for e in range(length):
+            lists.pool[fresh + e] = lists.pool[start + e]
+            lists.count[fresh + e] = lists.count[start + e]
+        lists.pool[start] = np.uint32(lists.free[bits] + 1)
+        lists.free[bits] = start
+        start = fresh
+        lists.start[row] = start
+    lists.pool[start + length] = np.uint32(x << 16)
+    lists.count[start + length] = 1
     lists.length[row] = length + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
+    """Count x once more in a row; `place` is its place in the list if known, or -1."""
+    lists.total[row] += 1
+    start = np.int64(lists.start[row])
+    if place < 0:
+        for e in range(np.int64(lists.length[row])):
+            if np.int64(lists.pool[start + e] >> np.uint32(16)) == x:
+                place = np.int64(e)
+    if place < 0:
+        _append(lists, row, x)
+        return
+    count = np.int64(lists.count[start + place]) + 1
+    if count <= MOST_COUNT:
+        lists.count[start + place] = count
+        lists.pool[start + place] = np.uint32(x << 16) | np.uint32(_log_count(count))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -333,19 +375,48 @@ def _start_index(symbols, t, p, planes, split, alphabet):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def has_room(lists, contexts, block):  # type: ignore[no-untyped-def]
-    """Whether a block's new symbols fit the pool, however they fall."""
-    return (lists.used[0] + contexts * block) * LIST_CHUNK <= lists.pool.size
+def _count_classed(state, mixed_rows, class_rows, mixed_places, x, k):  # type: ignore[no-untyped-def]
+    """Count symbol x of class k in the contexts that have classes."""
+    for r in range(mixed_rows.size):
+        _count_symbol(state.mixed_lists, mixed_rows[r], x, mixed_places[r])
+    for r in range(class_rows.size):
+        _count_class(state.class_counts, class_rows[r], k)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode, cum, freq, lanes, words):  # type: ignore[no-untyped-def]
-    """Code whole blocks from symbol `begin` until `stop` is reached or the pools may run short.
+def _count_block(state, block, symbols, planes):  # type: ignore[no-untyped-def]
+    """Count the pending symbols of a coded block, as far as the pools have room."""
+    positions = symbols.shape[1]
+    while block.pending[0] < block.pending[1]:
+        i = block.pending[0]
+        j = i - block.pending[2]
+        if not _has_room(state.token_lists, block.token_rows[j]):
+            return
+        if not _has_room(state.mixed_lists, block.mixed_rows[j]):
+            return
+        x = np.int64(symbols[i // positions, i % positions])
+        z = i % positions % planes
+        state.shared.unigram[z, x] += 1
+        for r in range(block.token_rows.shape[1]):
+            _count_symbol(
+                state.token_lists, block.token_rows[j, r], x, block.token_places[j, r]
+            )
+        k = state.shared.classes[z, x]
+        _count_classed(
+            state, block.mixed_rows[j], block.class_rows[j], block.mixed_places[j], x, k
+        )
+        block.pending[0] = i + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def code_blocks(state, block, symbols, columns, planes, split, size, begin, stop, mode, cum, freq, lanes, words):  # type: ignore[no-untyped-def]
+    """Code whole blocks from symbol `begin` until `stop` is reached or a pool is full.
 
     symbols uint16 (T, positions): read when encoding, written when decoding. cum, freq uint32
     (T * positions,): written when encoding. lanes uint64 (L, 4) and words uint32: read when
-    decoding; row r is in lane r % L. Returns the index of the next symbol, or -1 when the words
-    cannot come from an encoder.
+    decoding; row r is in lane r % L. Returns the index of the next symbol to code, or -1 when the
+    words cannot come from an encoder. With a full pool, symbols are left pending in `block`: give
+    the pools more room and call again.
     """
     shared = state.shared
     places = state.places
@@ -360,20 +431,13 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
     half = places.pattern.shape[0]
 
     seen = np.empty(2 * neighbours, np.int64)
-    token_rows = np.empty((block, token_contexts), np.int64)
-    class_rows = np.empty((block, class_contexts), np.int64)
-    mixed_rows = np.empty((block, mixed_contexts), np.int64)
-    token_places = np.empty((block, token_contexts), np.int64)
-    mixed_places = np.empty((block, mixed_contexts), np.int64)
     token_levels = np.empty(token_contexts, np.int64)
     class_levels = np.empty(class_contexts, np.int64)
     mixed_levels = np.empty(mixed_contexts, np.int64)
     token_begins = np.empty(token_contexts + 1, np.int64)
     mixed_begins = np.empty(mixed_contexts + 1, np.int64)
-    token_what = np.empty((token_contexts * alphabet + 1, 2), np.int32)
-    mixed_what = np.empty((mixed_contexts * alphabet + 1, 2), np.int32)
-    token_growth = np.empty(token_contexts * alphabet + 1, np.int32)
-    mixed_growth = np.empty(mixed_contexts * alphabet + 1, np.int32)
+    token_said = np.empty(token_contexts * alphabet + 1, np.uint32)
+    mixed_said = np.empty(mixed_contexts * alphabet + 1, np.uint32)
     class_growth = np.zeros((class_contexts, class_count), np.int16)
     class_score = np.empty(class_count, np.int32)
     mass = np.empty(class_count, np.int64)
@@ -383,15 +447,14 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
     first_drop = np.empty(alphabet, np.int32)
     drop = np.empty(alphabet, np.int32)
     steps = np.empty(alphabet, np.int32)
-    first_cdf = np.empty(alphabet + 1, np.uint32)
-    cdf = np.empty(alphabet + 1, np.uint32)
+    first_freq = np.empty(alphabet, np.int32)
+    last_freq = np.empty(alphabet, np.int32)
 
-    while begin < stop and begin < end_of_all:
-        if not has_room(state.token_lists, token_contexts, block):
-            break
-        if not has_room(state.mixed_lists, mixed_contexts, block):
-            break
-        end = min(_block_end(begin, positions, columns, block), end_of_all)
+    while True:
+        _count_block(state, block, symbols, planes)
+        if block.pending[0] < block.pending[1] or begin >= min(stop, end_of_all):
+            return begin
+        end = min(_block_end(begin, positions, columns, size), end_of_all)
         for z in range(planes):
             total = np.int64(alphabet)
             for s in range(alphabet):
@@ -409,40 +472,37 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
             symbol_class = shared.classes[z]
             _look(places, symbols, shared.classes, planes, columns, t, p, seen, alphabet, class_count)
             start = _start_index(symbols, t, p, planes, split, alphabet)
-            _find_rows(state.token_terms, seen, start, p, positions, alphabet, class_count, token_rows[j])
-            _find_rows(state.class_terms, seen, start, p, positions, alphabet, class_count, class_rows[j])
-            _find_rows(state.mixed_terms, seen, start, p, positions, alphabet, class_count, mixed_rows[j])
+            _find_rows(state.token_terms, seen, start, p, positions, alphabet, class_count, block.token_rows[j])
+            _find_rows(state.class_terms, seen, start, p, positions, alphabet, class_count, block.class_rows[j])
+            _find_rows(state.mixed_terms, seen, start, p, positions, alphabet, class_count, block.mixed_rows[j])
             pattern = _pattern(places, seen)
             mood = (z << half) + pattern
 
             # The first distribution: plain frequency and the token contexts.
             for s in range(alphabet):
                 score[s] = -(plain[z, s] << np.int32(SCORE_SHIFT))
-                base[s] = plain[z, s] - np.int32(TOKEN_ALPHA)
+                base[s] = plain[z, s] - np.int32(TOKEN_ALPHA + LOWEST_U)
             _score_lists(
-                state.token_lists, state.token_experts, token_rows[j], z, base, score, token_levels,
-                token_begins, token_what, token_growth,
+                state.token_lists, state.token_experts, block.token_rows[j], z, base, score, token_levels,
+                token_begins, token_said,
             )  # fmt: skip
             _sharpen(score, shared.sharpness[0, mood], first_drop, steps)
-            table_from_scores(steps, first_cdf)
+            best = frequencies_from_scores(steps, first_freq)
 
             # The last one: classes, mixed contexts and candidates on top of the first.
-            best = np.int64(0)
-            while steps[best] < 0:
-                best += 1
-            top = np.int64(24 * 64) - log2_steps(np.int64(first_cdf[best + 1] - first_cdf[best]))
+            top = np.int64(24 * 64) - log2_steps(np.int64(first_freq[best]))
             for s in range(alphabet):
-                base[s] = min(top - steps[s], np.int64(MOST_STEPS)) - np.int64(MIXED_ALPHA)
-            _class_masses(first_cdf, symbol_class, mass)
+                base[s] = min(top - steps[s], np.int64(MOST_STEPS)) - np.int64(MIXED_ALPHA + LOWEST_U)
+            _class_masses(first_freq, symbol_class, mass)
             _score_classes(
-                state.class_counts, state.class_experts, class_rows[j], z, mass, class_score,
+                state.class_counts, state.class_experts, block.class_rows[j], z, mass, class_score,
                 class_levels, class_growth,
             )  # fmt: skip
             for s in range(alphabet):
                 score[s] = (steps[s] << np.int32(SCORE_SHIFT)) + class_score[symbol_class[s]]
             _score_lists(
-                state.mixed_lists, state.mixed_experts, mixed_rows[j], z, base, score, mixed_levels,
-                mixed_begins, mixed_what, mixed_growth,
+                state.mixed_lists, state.mixed_experts, block.mixed_rows[j], z, base, score, mixed_levels,
+                mixed_begins, mixed_said,
             )  # fmt: skip
             for m in range(places.copies.size):
                 candidate = seen[places.copies[m]]
@@ -452,36 +512,36 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
                         which += _ONE << half
                     score[candidate] += np.int32(shared.bonus[m, which] >> 2)
             _sharpen(score, shared.sharpness[1, mood], drop, steps)
-            table_from_scores(steps, cdf)
+            frequencies_from_scores(steps, last_freq)
 
             if mode == DECODE:
                 lane = (p // columns) % lanes.shape[0]
                 quantile = peek(lanes, lane)
                 if quantile < 0:
                     return np.int64(-1)
-                x = find_symbol(cdf, quantile)
-                advance(lanes, lane, words, cdf[x], cdf[x + 1] - cdf[x])
+                x, below = symbol_at(last_freq, quantile)
+                advance(lanes, lane, words, below, last_freq[x])
                 symbols[t, p] = x
             else:
                 x = np.int64(symbols[t, p])
-                cum[i] = cdf[x]
-                freq[i] = cdf[x + 1] - cdf[x]
+                cum[i] = cumulative(last_freq, x)
+                freq[i] = last_freq[x]
 
             # What the block teaches, collected until its end.
             _learn_lists(
-                state.token_experts, token_levels, token_begins, token_what, token_growth,
-                first_cdf, x, token_places[j],
+                state.token_experts, token_levels, token_begins, token_said, first_freq, x,
+                block.token_places[j],
             )  # fmt: skip
             _learn_lists(
-                state.mixed_experts, mixed_levels, mixed_begins, mixed_what, mixed_growth,
-                cdf, x, mixed_places[j],
+                state.mixed_experts, mixed_levels, mixed_begins, mixed_said, last_freq, x,
+                block.mixed_places[j],
             )  # fmt: skip
-            _class_masses(cdf, symbol_class, mass)
+            _class_masses(last_freq, symbol_class, mass)
             _learn_classes(
                 state.class_experts, class_levels, class_growth, mass, symbol_class[x]
             )
-            _learn_sharpness(shared.sharpness_gradient, 0, mood, first_drop, first_cdf, x)
-            _learn_sharpness(shared.sharpness_gradient, 1, mood, drop, cdf, x)
+            _learn_sharpness(shared.sharpness_gradient, 0, mood, first_drop, first_freq, x)
+            _learn_sharpness(shared.sharpness_gradient, 1, mood, drop, last_freq, x)
             for m in range(places.copies.size):
                 candidate = seen[places.copies[m]]
                 if candidate < alphabet:
@@ -489,33 +549,24 @@ def code_blocks(state, symbols, columns, planes, split, block, begin, stop, mode
                     if m > 0 and candidate == seen[places.copies[0]]:
                         which += _ONE << half
                     hit = np.int64(1 << 24) if candidate == x else np.int64(0)
-                    expected = np.int64(cdf[candidate + 1] - cdf[candidate])
+                    expected = np.int64(last_freq[candidate])
                     shared.bonus_gradient[m, which] += hit - expected
 
         _train(state.token_experts)
         _train(state.class_experts)
         _train(state.mixed_experts)
         _train_shared(shared)
-        for i in range(begin, end):
-            j = i - begin
-            p = i % positions
-            x = np.int64(symbols[i // positions, p])
-            shared.unigram[p % planes, x] += 1
-            for r in range(token_contexts):
-                _count_symbol(state.token_lists, token_rows[j, r], x, token_places[j, r])
-            for r in range(mixed_contexts):
-                _count_symbol(state.mixed_lists, mixed_rows[j, r], x, mixed_places[j, r])
-            for r in range(class_contexts):
-                _count_class(state.class_counts, class_rows[j, r], shared.classes[p % planes, x])
+        block.pending[0] = begin
+        block.pending[1] = end
+        block.pending[2] = begin
         begin = end
-    return begin
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def recount(state, symbols, columns, planes, split, begin, stop):  # type: ignore[no-untyped-def]
     """Count symbols `begin` to `stop` again in all contexts with classes, after these changed.
 
-    Returns the index of the next symbol, less than `stop` where the pool has run short.
+    Returns the index of the next symbol, less than `stop` where the pool is full.
     """
     places = state.places
     positions = symbols.shape[1]
@@ -525,17 +576,17 @@ def recount(state, symbols, columns, planes, split, begin, stop):  # type: ignor
     seen = np.empty(2 * places.neighbours.shape[0], np.int64)
     class_rows = np.empty(state.class_terms.count.size, np.int64)
     mixed_rows = np.empty(state.mixed_terms.count.size, np.int64)
-    while begin < stop and has_room(state.mixed_lists, mixed_rows.size, 1):
+    unknown = np.full(mixed_rows.size, -1, np.int64)
+    while begin < stop:
         t = begin // positions
         p = begin % positions
         _look(places, symbols, classes, planes, columns, t, p, seen, alphabet, class_count)
         start = _start_index(symbols, t, p, planes, split, alphabet)
         _find_rows(state.class_terms, seen, start, p, positions, alphabet, class_count, class_rows)
         _find_rows(state.mixed_terms, seen, start, p, positions, alphabet, class_count, mixed_rows)
+        if not _has_room(state.mixed_lists, mixed_rows):
+            break
         x = np.int64(symbols[t, p])
-        for r in range(mixed_rows.size):
-            _count_symbol(state.mixed_lists, mixed_rows[r], x, np.int64(-1))
-        for r in range(class_rows.size):
-            _count_class(state.class_counts, class_rows[r], classes[p % planes, x])
+        _count_classed(state, mixed_rows, class_rows, unknown, x, classes[p % planes, x])
         begin += 1
     return begin

@@ -22,8 +22,10 @@ WEIGHT_ONE = 1 << 16
 SHARPNESS_ONE = 1 << 20
 FIRST_WEIGHT = WEIGHT_ONE * 15 // 100
 FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
-#: A chunk of a symbol list: the next chunk's index and so many entries.
-LIST_CHUNK = 16
+#: Entries of a pool to begin with.
+FIRST_POOL = 1 << 12
+#: Room of a list's first array.
+FEWEST_ENTRIES = 4
 MOST_TERMS = 16
 # log2 of the rows of one context's table, at least and at most.
 _FEWEST_ROWS = 8
@@ -51,13 +53,19 @@ class Terms(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Counts of symbols by context, kept as one list of (symbol, count) for each context."""
+    """Counts of symbols by context: for each context one growing array of (symbol, count).
 
-    head: Array  # int32 (rows,): newest chunk of the list, -1 when empty
-    length: Array  # int32 (rows,): entries of the list
-    total: Array  # int32 (rows,): sum of its counts
-    pool: Array  # uint32 (chunks * LIST_CHUNK,): next chunk, then count << 16 | symbol
-    used: Array  # int64 (1,): chunks in use
+    An array of n entries has room for the power of two (at least FEWEST_ENTRIES) that holds n; it
+    moves when it is full, and the space it leaves is used again.
+    """
+
+    start: Array  # int32 (rows,): where the array begins in the pool
+    length: Array  # int32 (rows,): entries in use
+    total: Array  # int32 (rows,): sum of the counts
+    pool: Array  # uint32: symbol << 16 | log2 of the count in steps
+    count: Array  # uint16, like pool: the counts themselves
+    top: Array  # int64 (1,): first entry of the pool that was never used
+    free: Array  # int64 (32,): by log2 of its room, the first array left behind, -1 for none
 
 
 class ClassCounts(NamedTuple):
@@ -84,6 +92,17 @@ class Shared(NamedTuple):
     sharpness_gradient: Array  # int64 (2, planes * patterns)
     bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-16 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
+
+
+class Block(NamedTuple):
+    """Where the symbols of the block being coded belong, until they are counted."""
+
+    token_rows: Array  # int64 (block, R): row of every context; likewise the next two
+    class_rows: Array
+    mixed_rows: Array
+    token_places: Array  # int64 (block, R): the symbol's place in its list, or -1; likewise
+    mixed_places: Array
+    pending: Array  # int64 (3,): next symbol to count, end of the block, its beginning
 
 
 class State(NamedTuple):
@@ -137,11 +156,13 @@ def _rows(terms: Terms) -> int:
 
 def _lists(rows: int) -> Lists:
     return Lists(
-        np.full(rows, -1, np.int32),
         np.zeros(rows, np.int32),
         np.zeros(rows, np.int32),
-        np.zeros(LIST_CHUNK, np.uint32),
+        np.zeros(rows, np.int32),
+        np.zeros(FIRST_POOL, np.uint32),
+        np.zeros(FIRST_POOL, np.uint16),
         np.zeros(1, np.int64),
+        np.full(32, -1, np.int64),
     )
 
 
@@ -194,22 +215,38 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
     )
 
 
+def new_block(layout: Geometry, contexts: ContextSet) -> Block:
+    """Room for a block's symbols, none pending."""
+
+    def table(rows: tuple[Context, ...]) -> Array:
+        return np.zeros((layout.block_symbols, len(rows)), np.int64)
+
+    return Block(
+        table(contexts.tokens),
+        table(contexts.classes),
+        table(contexts.mixed),
+        table(contexts.tokens),
+        table(contexts.mixed),
+        np.zeros(3, np.int64),
+    )
+
+
 def forget_classes(state: State) -> None:
     """Empty all counts that were kept by class, before the classes change."""
     lists = state.mixed_lists
-    lists.head[:] = -1
     lists.length[:] = 0
     lists.total[:] = 0
-    lists.used[0] = 0
+    lists.top[0] = 0
+    lists.free[:] = -1
     state.class_counts.count[:] = 0
     state.class_counts.total[:] = 0
 
 
-def ensure_room(lists: Lists, chunks: int) -> Lists:
-    """The lists with room for so many more chunks; the pool grows by doubling."""
-    need = (int(lists.used[0]) + chunks) * LIST_CHUNK
-    if need <= lists.pool.size:
-        return lists
-    pool = np.zeros(max(need, 2 * lists.pool.size), np.uint32)
+def with_more_room(lists: Lists, contexts: int, alphabet: int) -> Lists:
+    """The lists with a pool of twice the size, and room for one symbol at least."""
+    most_for_a_symbol = contexts * 4 * max(alphabet, FEWEST_ENTRIES)
+    size = max(2 * lists.pool.size, int(lists.top[0]) + min(most_for_a_symbol, 1 << 22))
+    pool, count = np.zeros(size, np.uint32), np.zeros(size, np.uint16)
     pool[: lists.pool.size] = lists.pool
-    return lists._replace(pool=pool)
+    count[: lists.count.size] = lists.count
+    return lists._replace(pool=pool, count=count)

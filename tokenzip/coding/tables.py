@@ -57,23 +57,24 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     scores: int8 to int32 of shape (A,), 2 <= A <= 65536. freq: int32 of shape (A,), each at least
     1, in all USABLE.
     """
+    # Plain loops over unsigned indices of one type: numba vectorises these.
+    high = scores[0]
+    for s in range(scores.size):
+        high = max(high, scores[s])
     best = np.int64(0)
-    high = np.int64(scores[0])
-    for s in range(1, scores.size):
-        if np.int64(scores[s]) > high:
-            high = np.int64(scores[s])
-            best = np.int64(s)
+    while scores[best] != high:
+        best += 1
     total = np.int64(0)
     for s in range(scores.size):
-        weight = _WEIGHTS[min(high - np.int64(scores[s]), _LAST)]
+        weight = _WEIGHTS[np.uint32(min(np.int64(high) - np.int64(scores[s]), _LAST))]
         freq[s] = weight
         total += np.int64(weight)
     factor = (np.int64(USABLE - scores.size) << _SHIFT) // total
     given = np.int64(0)
     for s in range(scores.size):
-        share = np.int64(1) + ((np.int64(freq[s]) * factor) >> _SHIFT)
+        share = np.int32((np.int64(freq[s]) * factor) >> _SHIFT) + np.int32(1)
         freq[s] = share
-        given += share
+        given += np.int64(share)
     freq[best] += np.int64(USABLE) - given
     return best
 

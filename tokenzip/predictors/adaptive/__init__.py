@@ -17,7 +17,7 @@ def warm() -> None:
     """Compile the loops for this machine, or load them from numba's cache."""
     tokens = np.zeros((12, 8, 16), np.uint16)
     tokens[::2] = 3
-    coder = AdaptiveCoder(32, (8, 16), tokens.size)
+    coder = AdaptiveCoder(64, (8, 16), tokens.size)
     payload = coder.encode(tokens)
     coder.reset()
     coder.decode(payload, len(tokens))

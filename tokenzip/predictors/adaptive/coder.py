@@ -19,8 +19,10 @@ from .state import forget_classes, new_block, new_state, with_more_room
 
 #: Version of everything in this package that a blob's bits depend on.
 VERSION = 1
-#: Symbols after which classes are learned for the first time; then whenever they have doubled.
+#: Symbols after which classes are learned for the first time; then again whenever their number has
+#: grown twofold, and fourfold once it is large.
 FIRST_CLASSES_AFTER = 1024
+LARGE = 1 << 16
 #: A chunk of fewer symbols is one lane: a lane costs about five bytes.
 SYMBOLS_FOR_LANES = 1 << 14
 MOST_LANES = 8
@@ -186,7 +188,7 @@ class AdaptiveCoder:
     def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:
         """Find the classes anew in all that was seen and count it again by them."""
         layout = self._layout
-        self._next_classes = 2 * self._seen
+        self._next_classes = self._seen * (2 if self._seen < LARGE else 4)
         segments = [*self._segments, whole_frames]
         if not any(len(s) for s in segments):
             return

@@ -44,10 +44,10 @@ _AROUND = {"": (0, 0), "W": (0, 1), "E": (0, -1), "N": (1, 0), "S": (-1, 0),
 # whose symbols are counted. `pattern`: pairs of neighbours whose equality says how the
 # neighbourhood behaves. `copies`: neighbours whose token is itself a candidate.
 _VIDEO = {
-    "tokens": "pos; a; b; c; d; W; N; NW; NE; WW; NN; aW; aE; aN; aS; bE; bS",
+    "tokens": "pos; a; b; c; d; W; N; NW; NE; WW; NN; aW; aE; aN; aS",
     "classes": "a; b; W; N; NE; aE; aS; pos; kW kN; ka kW kN; ka kaE; ka kaS; a kW; a kN;"
-    " kW kN kNW kNE; ka kb kc; kaE kaS; a kb; W ka; N ka; kW kaW ka; kN kaN ka",
-    "mixed": "kW ka; kN ka; kW kN; ka kb; ka kaE; ka kaS; a kW; a kN; W kN; N kW; kW kN ka",
+    " kW kN kNW kNE; ka kb kc; kaE kaS; a kb",
+    "mixed": "kW ka; kW kN; ka kb; a kW; a kN; W kN; kW kN ka",
     "pattern": "W aW; N aN; a b; NW aNW; NE aNE; b c",
     "copies": "a; b; W; N",
 }

@@ -22,8 +22,15 @@ from numba import njit
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.tables import cumulative, frequencies_from_scores, symbol_at
 
-from .logs import LOG2_STEPS, LOG_ONE_PLUS, LOWEST_U, integer_sqrt, log2_steps
-from .state import FEWEST_ENTRIES, LEVELS, WEIGHT_ONE
+from .logs import (
+    LOG2_STEPS,
+    LOG_ONE_PLUS,
+    LOWEST_U,
+    MOST_COUNT,
+    integer_sqrt,
+    log2_steps,
+)
+from .state import FEWEST_ENTRIES, LENGTH, LEVELS, START, TOTAL, WEIGHT_ONE
 
 #: What the loop does with each symbol.
 ENCODE, DECODE = 0, 1
@@ -45,7 +52,6 @@ SHARPNESS_RATE = 218
 BONUS_RATE = 18904
 LEAST_SHARPNESS, MOST_SHARPNESS = (1 << 20) // 4, (1 << 20) * 2 - 1
 MOST_BONUS = 1 << 22
-MOST_COUNT = 65535
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.int64(1)
 
@@ -118,15 +124,15 @@ def _score_lists(lists, experts, rows, plane, base, score, levels, begins, said)
     for r in range(rows.size):
         row = rows[r]
         begins[r] = n
-        level = plane * LEVELS + _level(lists.total[row])
+        level = plane * LEVELS + _level(lists.row[row, TOTAL])
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
-        start = np.int64(lists.start[row])
-        for e in range(start, start + np.int64(lists.length[row])):
+        start = np.int64(lists.row[row, START])
+        for e in range(start, start + np.int64(lists.row[row, LENGTH])):
             entry = lists.pool[e]
             symbol = entry >> np.uint32(16)
-            u = np.int32(entry & np.uint32(0xFFFF)) + base[symbol]
-            gain = np.int32(LOG_ONE_PLUS[u])
+            u = np.int32(LOG2_STEPS[entry & np.uint32(0xFFFF)]) + base[symbol]
+            gain = np.int32(LOG_ONE_PLUS[np.uint32(u)])
             said[n] = (entry & np.uint32(0xFFFF0000)) | np.uint32(gain)
             score[symbol] += weight * gain
             n += 1
@@ -135,7 +141,10 @@ def _score_lists(lists, experts, rows, plane, base, score, levels, begins, said)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore[no-untyped-def]
-    """Add one symbol's gradient of every expert; note the place of x in each list (or -1)."""
+    """Add one symbol's gradient of every expert; note the place of x in each list.
+
+    A place below 0 says that x is none of the list's first -1 - place entries.
+    """
     for r in range(begins.size - 1):
         expected = np.int64(0)
         place = np.int64(-1)
@@ -147,8 +156,9 @@ def _learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignor
         truth = np.int64(0)
         if place >= 0:
             truth = np.int64(said[place] & np.uint32(0xFFFF))
-            place -= begins[r]
-        places[r] = place
+            places[r] = place - begins[r]
+        else:
+            places[r] = begins[r] - begins[r + 1] - 1
         if begins[r + 1] > begins[r]:
             _add_gradient(experts, r, levels[r], truth, expected)
 
@@ -192,14 +202,6 @@ def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _log_count(count):  # type: ignore[no-untyped-def]
-    """log2 of a count 1 .. 65535 in steps."""
-    if count < 1024:
-        return np.int32(LOG2_STEPS[count])
-    return np.int32(LOG2_STEPS[count >> 6]) + np.int32(384)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _score_classes(counts, experts, rows, plane, mass, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
@@ -211,7 +213,7 @@ def _score_classes(counts, experts, rows, plane, mass, score, levels, growth):  
         score[k] = 0
     for r in range(rows.size):
         row = rows[r]
-        level = _level(counts.total[row])
+        level = _level(counts.count[row, mass.size])
         levels[r] = -1
         if level == 0:
             continue
@@ -219,10 +221,10 @@ def _score_classes(counts, experts, rows, plane, mass, score, levels, growth):  
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
         for k in range(mass.size):
-            count = np.int64(counts.count[row, k])
+            count = counts.count[row, k]
             gain = np.int16(0)
             if count > 0:
-                gain = LOG_ONE_PLUS[_log_count(count) + base[k]]
+                gain = LOG_ONE_PLUS[np.uint32(np.int32(LOG2_STEPS[count]) + base[k])]
             growth[r, k] = gain
             score[k] += weight * np.int32(gain)
 
@@ -252,7 +254,7 @@ def _has_room(lists, rows):  # type: ignore[no-untyped-def]
     """Whether one more symbol in each of these rows fits the pool, whatever it is."""
     need = np.int64(0)
     for r in range(rows.size):
-        length = np.int64(lists.length[rows[r]])
+        length = np.int64(lists.row[rows[r], LENGTH])
         if length == 0:
             need += FEWEST_ENTRIES
         elif length == _ONE << _room_class(length):
@@ -275,49 +277,48 @@ def _take_array(lists, bits):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _append(lists, row, x):  # type: ignore[no-untyped-def]
     """A new entry of a row, counted once."""
-    length = np.int64(lists.length[row])
-    start = np.int64(lists.start[row])
+    length = np.int64(lists.row[row, LENGTH])
+    start = np.int64(lists.row[row, START])
     bits = _room_class(length)
     if length == 0:
         start = _take_array(lists, bits)
-        lists.start[row] = start
+        lists.row[row, START] = start
     elif length == _ONE << bits:
         fresh = _take_array(lists, bits + 1)
         for e in range(length):
             lists.pool[fresh + e] = lists.pool[start + e]
-            lists.count[fresh + e] = lists.count[start + e]
         lists.pool[start] = np.uint32(lists.free[bits] + 1)
         lists.free[bits] = start
         start = fresh
-        lists.start[row] = start
-    lists.pool[start + length] = np.uint32(x << 16)
-    lists.count[start + length] = 1
-    lists.length[row] = length + 1
+        lists.row[row, START] = start
+    lists.pool[start + length] = np.uint32((x << 16) | 1)
+    lists.row[row, LENGTH] = length + 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
-    """Count x once more in a row; `place` is its place in the list if known, or -1."""
-    lists.total[row] += 1
-    start = np.int64(lists.start[row])
+    """Count x once more in a row; `place` is its place in the list (see _learn_lists)."""
+    lists.row[row, TOTAL] += 1
+    start = np.int64(lists.row[row, START])
     if place < 0:
-        for e in range(np.int64(lists.length[row])):
+        for e in range(-1 - place, np.int64(lists.row[row, LENGTH])):
             if np.int64(lists.pool[start + e] >> np.uint32(16)) == x:
                 place = np.int64(e)
+                break
     if place < 0:
         _append(lists, row, x)
         return
-    count = np.int64(lists.count[start + place]) + 1
-    if count <= MOST_COUNT:
-        lists.count[start + place] = count
-        lists.pool[start + place] = np.uint32(x << 16) | np.uint32(_log_count(count))
+    if (lists.pool[start + place] & np.uint32(0xFFFF)) < np.uint32(MOST_COUNT):
+        lists.pool[start + place] += np.uint32(1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count_class(counts, row, k):  # type: ignore[no-untyped-def]
-    counts.total[row] += 1
+    total = counts.count.shape[1] - 1
     if counts.count[row, k] < MOST_COUNT:
         counts.count[row, k] += np.uint16(1)
+    if counts.count[row, total] < MOST_COUNT:
+        counts.count[row, total] += np.uint16(1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -422,7 +423,7 @@ def code_blocks(state, block, symbols, columns, planes, split, size, begin, stop
     places = state.places
     positions = symbols.shape[1]
     alphabet = shared.unigram.shape[1]
-    class_count = state.class_counts.count.shape[1]
+    class_count = state.class_counts.count.shape[1] - 1
     neighbours = places.neighbours.shape[0]
     token_contexts = state.token_terms.count.size
     class_contexts = state.class_terms.count.size
@@ -571,7 +572,7 @@ def recount(state, symbols, columns, planes, split, begin, stop):  # type: ignor
     places = state.places
     positions = symbols.shape[1]
     alphabet = state.shared.unigram.shape[1]
-    class_count = state.class_counts.count.shape[1]
+    class_count = state.class_counts.count.shape[1] - 1
     classes = state.shared.classes
     seen = np.empty(2 * places.neighbours.shape[0], np.int64)
     class_rows = np.empty(state.class_terms.count.size, np.int64)

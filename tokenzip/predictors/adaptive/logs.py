@@ -33,9 +33,14 @@ def _log_one_plus(u: int) -> int:
     return _rounded_log2(total) - 64 * SCORE_ONE
 
 
-#: LOG2_STEPS[v] = round(64 * log2 v); entry 0 is never meant to be read and is 0.
+#: Largest count that is kept.
+MOST_COUNT = 65535
+_exact = [0] + [_rounded_log2(v ** (2 * SCORE_ONE)) for v in range(1, _DIRECT)]
+
+#: LOG2_STEPS[v] for v up to MOST_COUNT: round(64 * log2 v) below 1024, LOG2_STEPS[v >> 6] + 384
+#: from there on; entry 0 is never meant to be read and is 0.
 LOG2_STEPS: NDArray[np.int16] = np.array(
-    [0] + [_rounded_log2(v ** (2 * SCORE_ONE)) for v in range(1, _DIRECT)], np.int16
+    _exact + [_exact[v >> 6] + 6 * SCORE_ONE for v in range(_DIRECT, MOST_COUNT + 1)], np.int16
 )
 LOG2_STEPS.setflags(write=False)
 

@@ -24,6 +24,8 @@ FIRST_WEIGHT = WEIGHT_ONE * 15 // 100
 FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
 #: Entries of a pool to begin with.
 FIRST_POOL = 1 << 12
+#: Columns of Lists.row.
+START, LENGTH, TOTAL = 0, 1, 2
 #: Room of a list's first array.
 FEWEST_ENTRIES = 4
 MOST_TERMS = 16
@@ -59,11 +61,8 @@ class Lists(NamedTuple):
     moves when it is full, and the space it leaves is used again.
     """
 
-    start: Array  # int32 (rows,): where the array begins in the pool
-    length: Array  # int32 (rows,): entries in use
-    total: Array  # int32 (rows,): sum of the counts
-    pool: Array  # uint32: symbol << 16 | log2 of the count in steps
-    count: Array  # uint16, like pool: the counts themselves
+    row: Array  # int32 (rows, 4): START, LENGTH (entries in use), TOTAL (of counts), unused
+    pool: Array  # uint32: symbol << 16 | count
     top: Array  # int64 (1,): first entry of the pool that was never used
     free: Array  # int64 (32,): by log2 of its room, the first array left behind, -1 for none
 
@@ -71,8 +70,7 @@ class Lists(NamedTuple):
 class ClassCounts(NamedTuple):
     """Counts of symbol classes by context."""
 
-    count: Array  # uint16 (rows, K)
-    total: Array  # int32 (rows,)
+    count: Array  # uint16 (rows, K + 1): of each class, then of all
 
 
 class Experts(NamedTuple):
@@ -156,11 +154,8 @@ def _rows(terms: Terms) -> int:
 
 def _lists(rows: int) -> Lists:
     return Lists(
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int32),
+        np.zeros((rows, 4), np.int32),
         np.zeros(FIRST_POOL, np.uint32),
-        np.zeros(FIRST_POOL, np.uint16),
         np.zeros(1, np.int64),
         np.full(32, -1, np.int64),
     )
@@ -199,7 +194,7 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
         class_terms,
         mixed_terms,
         _lists(_rows(token_terms)),
-        ClassCounts(np.zeros((class_rows, layout.classes), np.uint16), np.zeros(class_rows, np.int32)),
+        ClassCounts(np.zeros((class_rows, layout.classes + 1), np.uint16)),
         _lists(_rows(mixed_terms)),
         _experts(len(contexts.tokens), layout.planes, FIRST_WEIGHT),
         _experts(len(contexts.classes), layout.planes, FIRST_CLASS_WEIGHT),
@@ -234,19 +229,16 @@ def new_block(layout: Geometry, contexts: ContextSet) -> Block:
 def forget_classes(state: State) -> None:
     """Empty all counts that were kept by class, before the classes change."""
     lists = state.mixed_lists
-    lists.length[:] = 0
-    lists.total[:] = 0
+    lists.row[:] = 0
     lists.top[0] = 0
     lists.free[:] = -1
     state.class_counts.count[:] = 0
-    state.class_counts.total[:] = 0
 
 
 def with_more_room(lists: Lists, contexts: int, alphabet: int) -> Lists:
     """The lists with a pool of twice the size, and room for one symbol at least."""
     most_for_a_symbol = contexts * 4 * max(alphabet, FEWEST_ENTRIES)
     size = max(2 * lists.pool.size, int(lists.top[0]) + min(most_for_a_symbol, 1 << 22))
-    pool, count = np.zeros(size, np.uint32), np.zeros(size, np.uint16)
+    pool = np.zeros(size, np.uint32)
     pool[: lists.pool.size] = lists.pool
-    count[: lists.count.size] = lists.count
-    return lists._replace(pool=pool, count=count)
+    return lists._replace(pool=pool)

@@ -1,0 +1,285 @@
+"""FORMAT.md section 9 against the code: every constant, list and rule that it states by value.
+
+After a change of the code's constants or context lists, before any blob was released with them:
+
+    PYTHONPATH=. python tests/test_adaptive_format.py --write
+
+brings the values in FORMAT.md up to date. Afterwards it is another format version.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import reference_adaptive_decoder as reference
+
+from tokenzip.coding import tables
+from tokenzip.predictors.adaptive import classes, coder, contexts, kernel, logs, state
+from tokenzip.predictors.adaptive.contexts import Geometry, context_set, geometry
+
+#: Where the code has each constant of FORMAT.md.
+WHERE: dict[str, tuple[ModuleType, str]] = {
+    "LARGEST_WHOLE": (contexts, "LARGEST_WHOLE_ALPHABET"),
+    "LARGEST_IDENTITY": (contexts, "LARGEST_IDENTITY_ALPHABET"),
+    "CLASSES": (contexts, "CLASSES"),
+    "MOST_PLANES": (contexts, "MOST_PLANES"),
+    "BLOCK": (contexts, "BLOCK_SYMBOLS"),
+    "FEWEST_ROWS": (state, "_FEWEST_ROWS"),
+    "MOST_LIST_ROWS": (state, "_MOST_LIST_ROWS"),
+    "MOST_CLASS_ROWS": (state, "_MOST_CLASS_ROWS"),
+    "GOLDEN": (kernel, "_GOLDEN"),
+    "LEVELS": (state, "LEVELS"),
+    "TOKEN_ALPHA": (kernel, "TOKEN_ALPHA"),
+    "MIXED_ALPHA": (kernel, "MIXED_ALPHA"),
+    "CLASS_ALPHA": (kernel, "CLASS_ALPHA"),
+    "MOST_STEPS": (kernel, "MOST_STEPS"),
+    "FIRST_WEIGHT": (state, "FIRST_WEIGHT"),
+    "FIRST_CLASS_WEIGHT": (state, "FIRST_CLASS_WEIGHT"),
+    "MOST_WEIGHT": (kernel, "MOST_WEIGHT"),
+    "WEIGHT_RATE": (kernel, "WEIGHT_RATE"),
+    "WEIGHT_CALM": (kernel, "WEIGHT_CALM"),
+    "LEAST_SHARPNESS": (kernel, "LEAST_SHARPNESS"),
+    "MOST_SHARPNESS": (kernel, "MOST_SHARPNESS"),
+    "SHARPNESS_RATE": (kernel, "SHARPNESS_RATE"),
+    "MOST_BONUS": (kernel, "MOST_BONUS"),
+    "BONUS_RATE": (kernel, "BONUS_RATE"),
+    "MOST_COUNT": (kernel, "MOST_COUNT"),
+    "FIRST_CLASSES": (coder, "FIRST_CLASSES_AFTER"),
+    "LARGE": (coder, "LARGE"),
+    "ROUNDS": (classes, "ROUNDS"),
+    "LENGTH": (classes, "LENGTH"),
+    "FEATURES": (classes, "MOST_FEATURES"),
+    "SYMBOLS_FOR_LANES": (coder, "SYMBOLS_FOR_LANES"),
+    "MOST_LANES": (coder, "MOST_LANES"),
+}
+
+FAMILIES = {"video": contexts._VIDEO, "row": contexts._ROW, "stream": contexts._STREAM}
+
+
+def code_constants() -> dict[str, int]:
+    return {name: int(getattr(module, there)) for name, (module, there) in WHERE.items()}
+
+
+def code_lists() -> dict[tuple[str, str], list[str]]:
+    texts = {(family, "few"): text for family, text in contexts._FEW_SYMBOLS.items()}
+    for family, kinds in FAMILIES.items():
+        texts.update({(family, kind): text for kind, text in kinds.items()})
+    return {
+        key: [" ".join(part.split()) for part in text.split(";")] for key, text in texts.items()
+    }
+
+
+def used_neighbours() -> set[str]:
+    words = {
+        word[1:] if word[0] == "k" and len(word) > 1 else word
+        for parts in code_lists().values()
+        for part in parts
+        for word in part.split()
+    }
+    return words - {"pos"}
+
+
+def up_to_date(text: str) -> str:
+    """FORMAT.md with the code's constants and context lists."""
+    for name, value in code_constants().items():
+        if reference.C.get(name) != value:
+            text = re.sub(rf"^(\| `{name}` \|) [^|]+ \|", rf"\1 {value} |", text, flags=re.M)
+    for (family, kind), parts in code_lists().items():
+        row = f"| {family} | {kind} | `{'; '.join(parts)}` |"
+        text = re.sub(rf"^\| {family} \| {kind} \| `[^`]*` \|", row, text, flags=re.M)
+    places = {name: contexts._neighbour(name, 1) for name in used_neighbours()}
+    rows = "".join(
+        f"| `{name}` | {n.frames} | {n.rows} | {n.columns} |\n"
+        for name, n in sorted(places.items(), key=lambda item: (item[1].frames, item[0]))
+    )
+    return re.sub(r"(^\| `\w+` \| -?\d+ \| -?\d+ \| -?\d+ \|\n)+", rows, text, flags=re.M)
+
+
+class TestTables:
+    def test_constants(self) -> None:
+        assert code_constants() == reference.C
+
+    def test_context_lists(self) -> None:
+        assert code_lists() == reference.LISTS
+
+    @pytest.mark.parametrize("step", [1, 2])
+    def test_neighbours(self, step: int) -> None:
+        for name, (frames, rows, columns) in reference.NEIGHBOURS.items():
+            found = contexts._neighbour(name, step)
+            assert (found.frames, found.rows, found.columns) == (frames, rows, columns * step)
+
+    def test_every_neighbour_used_is_listed_and_causal(self) -> None:
+        assert set(reference.NEIGHBOURS) == used_neighbours()
+        for frames, rows, columns in reference.NEIGHBOURS.values():
+            # In the same frame: to the left in this row, or above and at most one to the right.
+            assert frames > 0 or (rows == 0 and columns > 0) or (rows > 0 and columns >= -1)
+
+    def test_rewriting_leaves_what_is_up_to_date(self) -> None:
+        text = reference.FORMAT.read_text(encoding="utf-8")
+        assert up_to_date(text) == text
+        stale = text.replace("| `LEVELS` | 12 |", "| `LEVELS` | 99 |").replace("pos; a;", "a;")
+        assert stale != text
+        assert "pos; a;" in up_to_date(stale)
+
+    def test_version(self) -> None:
+        assert coder.AdaptiveCoder(4, (), 8).parameters() == b"\1" == bytes([coder.VERSION])
+
+
+GEOMETRIES = [
+    (1024, (8, 16), 1200 * 128),
+    (1024, (8,), 9000),
+    (1024, (33,), 9900),
+    (1024, (), 9000),
+    (1024, (1,), 9000),
+    (1024, (1, 1), 9000),
+    (1024, (32, 32), 1024),
+    (1024, (1, 32, 32), 1024),
+    (1024, (3, 32, 32), 3 * 1024),
+    (1024, (2, 3, 4, 5), 2 * 120),
+    (1024, (7,), 7),
+    (1024, (1, 7, 1), 7),
+    (1024, (), 1),
+    (2, (64, 64), 64 * 64 * 3),
+    (2, (2, 300), 1200),
+    (3, (128,), 1280),
+    (3, (129,), 1290),
+    (16, (129, 1), 129 * 5),
+    (17, (5, 60), 3000),
+    (17, (3, 127), 3810),
+    (4096, (8, 16), 10**7),
+    (4097, (8, 16), 10**7),
+    (65536, (16,), 1600),
+    (65536, (17,), 1700),
+    (65536, (40, 65), 26000),
+    (40000, (), 100),
+]
+
+
+def family(layout: Geometry) -> str:
+    """Which family's lists context_set took, found by its candidates and patterns."""
+    step = 2 if layout.split else 1
+    chosen = context_set(layout)
+    for name, lists in FAMILIES.items():
+        copies = tuple(contexts._neighbour(c.strip(), step) for c in lists["copies"].split(";"))
+        if chosen.copies == copies and len(chosen.pattern) == lists["pattern"].count(";") + 1:
+            return name
+    raise AssertionError(chosen)
+
+
+@pytest.mark.parametrize(("alphabet", "frame", "tokens"), GEOMETRIES)
+class TestGeometry:
+    def test_layout(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
+        code, text = geometry(alphabet, frame, tokens), reference.Layout(alphabet, frame, tokens)
+        assert (code.rows, code.columns, code.planes) == (text.rows, text.columns, text.planes)
+        assert (code.alphabet, code.classes) == (text.symbols, text.classes)
+        assert (code.split, code.low_bits) == (text.split, text.low_bits)
+        assert code.learns_classes == text.learns
+        assert family(code) == text.family
+        assert tokens * text.step % code.positions == 0
+
+    def test_blocks(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
+        code, text = geometry(alphabet, frame, tokens), reference.Layout(alphabet, frame, tokens)
+        begin = 0
+        for _ in range(40):
+            end = kernel._block_end.py_func(begin, code.positions, code.columns, code.block_symbols)
+            assert end == text.block_end(begin)
+            assert begin < end <= begin + code.block_symbols
+            if code.block_symbols < code.positions:
+                assert begin // code.positions == (end - 1) // code.positions
+            begin = end
+
+    def test_rows(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
+        layout = geometry(alphabet, frame, tokens)
+        decoder = reference.Decoder(alphabet, frame, tokens)
+        steps = 2 if layout.split else 1
+        fresh = state.new_state(layout, context_set(layout), tokens * steps)
+        for kind, terms in (
+            ("tokens", fresh.token_terms),
+            ("classes", fresh.class_terms),
+            ("mixed", fresh.mixed_terms),
+        ):
+            wanted = decoder.contexts[kind]
+            assert terms.bits.tolist() == [context.bits for context in wanted]
+            assert terms.hashed.tolist() == [context.hashed for context in wanted]
+            assert terms.position.tolist() == [context.position for context in wanted]
+            assert terms.count.tolist() == [len(context.terms) for context in wanted]
+
+
+class TestLogarithms:
+    def test_log_is_the_nearest_whole_number(self) -> None:
+        for v in range(1, 1024):
+            # LOG - 1/2 <= 64 log2 v < LOG + 1/2, in whole numbers.
+            assert 2 ** (2 * reference.LOG[v] - 1) <= v**128 * 2 ** (v == 1)
+            assert v**128 < 2 ** (2 * reference.LOG[v] + 1)
+
+    def test_log(self) -> None:
+        rng = np.random.default_rng(1)
+        values = [*range(1, 5000), *((1 << n) + d for n in range(2, 62) for d in (-1, 0, 1))]
+        values += [int(rng.integers(1 << 60, 1 << 61)) >> n % 50 for n in range(500)]
+        for value in values:
+            assert logs.log2_steps(value) == reference.lg(value)
+
+    def test_log_of_counts(self) -> None:
+        assert logs.LOG2_STEPS[1 : kernel.MOST_COUNT + 1].tolist() == [
+            reference.lg_count(c) for c in range(1, kernel.MOST_COUNT + 1)
+        ]
+
+    def test_grow(self) -> None:
+        assert logs.LOWEST_U == -512
+        assert logs.LOG_ONE_PLUS.tolist() == [
+            reference.grow(u) for u in range(logs.LOWEST_U, logs.HIGHEST_U + 1)
+        ]
+
+    def test_grow_is_its_argument_from_768_on(self) -> None:
+        assert all(reference.grow(u) == u for u in range(768, logs.HIGHEST_U + 1))
+
+    def test_no_gain_is_looked_up_outside_the_table(self) -> None:
+        """Priors are 0 .. MOST_STEPS less an alpha, counts 1 .. MOST_COUNT."""
+        alphas = [kernel.TOKEN_ALPHA, kernel.MIXED_ALPHA, kernel.CLASS_ALPHA]
+        assert -max(alphas) >= logs.LOWEST_U
+        highest = kernel.MOST_STEPS + reference.lg_count(kernel.MOST_COUNT) - min(alphas)
+        assert highest <= logs.HIGHEST_U
+
+    def test_no_score_overflows_32_bits(self) -> None:
+        most_gain = reference.grow(kernel.MOST_STEPS + reference.lg_count(kernel.MOST_COUNT))
+        for (_, kind), parts in code_lists().items():
+            if kind == "mixed":
+                continue
+            most_contexts = len(parts) + 20  # what may come on top: few or mixed
+            change = most_contexts * (kernel.MOST_WEIGHT >> 6) * most_gain
+            plain = max(kernel.MOST_STEPS, 8192) << 10
+            assert 2 * (change + plain + 4 * kernel.MOST_BONUS) < 2**31
+
+    def test_exp(self) -> None:
+        assert [*reference.EXP, 0] == tables.EXP2.tolist()
+
+    def test_square_root(self) -> None:
+        large = [n * n + d for n in (10**4, 2**30, 2**31 - 1) for d in (-1, 0, 1)]
+        for value in [*range(2000), *large]:
+            root = logs.integer_sqrt(value)
+            assert root * root <= value < (root + 1) ** 2
+
+    def test_frequencies(self) -> None:
+        rng = np.random.default_rng(2)
+        for size in (2, 3, 40, 1000):
+            steps = -rng.integers(0, rng.choice([2, 400, 1800, 8000]), size).astype(np.int32)
+            freq = np.empty(size, np.int32)
+            best = tables.frequencies_from_scores(steps, freq)
+            assert freq.tolist() == reference.frequencies(steps.tolist())
+            assert best == int(np.argmax(steps))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python tests/test_adaptive_format.py --write")
+    reference.FORMAT.write_text(
+        up_to_date(reference.FORMAT.read_text(encoding="utf-8")), encoding="utf-8"
+    )

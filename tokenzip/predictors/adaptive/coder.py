@@ -15,7 +15,7 @@ from tokenzip.errors import CorruptError, UnsupportedVersionError
 from .classes import find_classes
 from .contexts import context_set, geometry
 from .kernel import DECODE, ENCODE, code_blocks, recount
-from .state import forget_classes, new_block, new_state, with_more_room
+from .state import forget_classes, new_block, new_scratch, new_state, with_more_room
 
 #: Version of everything in this package that a blob's bits depend on.
 VERSION = 1
@@ -76,6 +76,7 @@ class AdaptiveCoder:
     def reset(self) -> None:
         """Forget everything."""
         self._state = new_state(self._layout, self._contexts, self._symbols_to_come)
+        self._scratch = new_scratch(self._layout, self._contexts, self._state)
         self._block = new_block(self._layout, self._contexts)
         self._segments: list[Tokens] = []
         self._seen = 0
@@ -161,8 +162,8 @@ class AdaptiveCoder:
             if layout.learns_classes:
                 stop = min(stop, at + self._next_classes - self._seen)
             done = code_blocks(
-                self._state, self._block, symbols, layout.columns, layout.planes, layout.split,
-                layout.block_symbols, at, stop, mode, cum, freq, lanes, words,
+                self._state, layout, self._scratch, self._block, symbols, at, stop, mode,
+                cum, freq, lanes, words,
             )  # fmt: skip
             if done < 0:
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
@@ -197,9 +198,7 @@ class AdaptiveCoder:
         for segment, stop in [*((s, s.size) for s in self._segments), (symbols, at)]:
             done = 0
             while done < stop:
-                done = recount(
-                    self._state, segment, layout.columns, layout.planes, layout.split, done, stop
-                )
+                done = recount(self._state, layout, self._scratch, segment, done, stop)
                 if done < stop:
                     self._make_room()
 

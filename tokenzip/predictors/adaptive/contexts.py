@@ -18,18 +18,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 #: Largest alphabet coded in one piece; larger ones are split in two halves of their bits.
 LARGEST_WHOLE_ALPHABET = 4096
 #: Up to this alphabet every symbol is a class of its own.
 LARGEST_IDENTITY_ALPHABET = 16
-#: Number of learned classes.
+#: Number of learned classes, and for each plane where there are several.
 CLASSES = 32
+CLASSES_OF_A_PLANE = 16
 #: Frames of one dimension and at most this many positions (codebooks of a residual quantiser, for
 #: instance) have statistics of their own at every position.
 MOST_PLANES = 32
-#: Symbols between two changes of state, at most.
+#: Symbols between two changes of state, at most; in codes and streams, whose past is near, fewer.
 BLOCK_SYMBOLS = 128
+BLOCK_SYMBOLS_OF_A_ROW = 8
 
 _OFFSETS = {
     "W": (0, 0, 1), "WW": (0, 0, 2), "WWW": (0, 0, 3), "N": (0, 1, 0), "NN": (0, 2, 0),
@@ -52,10 +55,10 @@ _VIDEO = {
     "copies": "a; b; W; N",
 }
 _ROW = {
-    "tokens": "pos; a; b; c; W; WW; aW; aE; WWW",
+    "tokens": "pos; a; b; c; d; W; WW; aW; aE; bW; bE; WWW",
     "classes": "a; b; W; WW; pos; ka kW; ka kb; kW kWW; a kW; W ka; kaE ka; kW kWW kWWW;"
     " kW kaW ka; ka kb kc; a kb; kaE kW ka",
-    "mixed": "ka kW; ka kb; kW kWW; a kW; W ka; a kb; kaE ka; W kWW",
+    "mixed": "a kW; W ka; W kWW",
     "pattern": "W aW; a b; b c; W WW; a W; aE a",
     "copies": "a; b; W; aE",
 }
@@ -104,8 +107,7 @@ class ContextSet:
     copies: tuple[Neighbour, ...]
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(NamedTuple):
     """How a chunk of frames over an alphabet is laid out for coding.
 
     Frames of rows x columns symbols of `alphabet`, `planes` kinds of positions (position p belongs
@@ -115,16 +117,13 @@ class Geometry:
 
     rows: int
     columns: int
+    positions: int
     planes: int
     alphabet: int
     classes: int
     split: bool
     low_bits: int
     block_symbols: int
-
-    @property
-    def positions(self) -> int:
-        return self.rows * self.columns
 
     @property
     def learns_classes(self) -> bool:
@@ -138,17 +137,18 @@ def _rows_and_columns(frame: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _block_symbols(rows: int, columns: int) -> int:
-    """Symbols between two changes of state, about 64 to 128 where the shape allows.
+    """Symbols between two changes of state.
 
     A block holds whole frames, or whole rows of one frame, or parts of one row.
     """
     positions = rows * columns
-    if positions <= BLOCK_SYMBOLS:
-        return positions * max(1, BLOCK_SYMBOLS // positions)
-    if columns <= BLOCK_SYMBOLS:
-        blocks = -(-positions // BLOCK_SYMBOLS)
+    most = BLOCK_SYMBOLS if rows > 1 else BLOCK_SYMBOLS_OF_A_ROW
+    if positions <= most:
+        return positions * (most // positions)
+    if columns <= most:
+        blocks = -(-positions // most)
         return -(-rows // blocks) * columns
-    return -(-columns // -(-columns // BLOCK_SYMBOLS))
+    return -(-columns // -(-columns // most))
 
 
 def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
@@ -169,9 +169,11 @@ def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
         symbols = 1 << ((alphabet - 1).bit_length() - low_bits)
         columns *= 2
         planes = max(2, 2 * planes)
-    classes = symbols if symbols <= LARGEST_IDENTITY_ALPHABET else CLASSES
+    classes = CLASSES if planes == 1 else CLASSES_OF_A_PLANE
+    if symbols <= LARGEST_IDENTITY_ALPHABET:
+        classes = symbols
     return Geometry(
-        rows, columns, planes, symbols, classes, split, low_bits,
+        rows, columns, rows * columns, planes, symbols, classes, split, low_bits,
         _block_symbols(rows, columns),
     )  # fmt: skip
 

@@ -24,6 +24,9 @@ FIRST_WEIGHT = WEIGHT_ONE * 15 // 100
 FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
 #: Entries of a pool to begin with.
 FIRST_POOL = 1 << 12
+LEAST_SHARPNESS, MOST_SHARPNESS = SHARPNESS_ONE // 4, 2 * SHARPNESS_ONE - 1
+#: Entries of a pool at most: 128 MiB. What would need more is not counted any longer.
+MOST_POOL = 1 << 25
 #: Columns of Lists.row.
 START, LENGTH, TOTAL = 0, 1, 2
 #: Room of a list's first array.
@@ -90,6 +93,30 @@ class Shared(NamedTuple):
     sharpness_gradient: Array  # int64 (2, planes * patterns)
     bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-16 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
+
+
+class Scratch(NamedTuple):
+    """Room for the work on one symbol; nothing in it outlives the symbol but `plain`."""
+
+    seen: Array  # int64 (2D,): neighbours' symbols, then their classes
+    plain: Array  # int32 (planes, A): steps below certainty by plain frequency, for a block
+    base: Array  # int32 (A,): what a count is compared with
+    score: Array  # int32 (A,)
+    steps: Array  # int32 (A,): sharpened scores, 0 for the best
+    class_score: Array  # int32 (K,)
+    mass: Array  # int64 (K,): probability of each class
+    first_drop: Array  # int32 (A,): steps below the best before sharpening; likewise last_drop
+    last_drop: Array
+    first_freq: Array  # int32 (A,): the two distributions, sum USABLE
+    last_freq: Array
+    token_levels: Array  # int64 (R,): level of each context, -1 for none; likewise the next two
+    class_levels: Array
+    mixed_levels: Array
+    token_begins: Array  # int64 (R + 1,): where each context's votes begin
+    mixed_begins: Array
+    token_said: Array  # uint32: votes, symbol << 16 | steps
+    mixed_said: Array
+    class_growth: Array  # int16 (R, K): votes for classes
 
 
 class Block(NamedTuple):
@@ -163,7 +190,9 @@ def _lists(rows: int) -> Lists:
 
 def _experts(contexts: int, planes: int, first: int) -> Experts:
     shape = (contexts, planes * LEVELS)
-    return Experts(np.full(shape, first, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    return Experts(
+        np.full(shape, first, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    )
 
 
 def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
@@ -210,6 +239,37 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
     )
 
 
+def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch:
+    """Room for the work on one symbol."""
+    alphabet, classes = layout.alphabet, layout.classes
+    tokens, mixed = len(contexts.tokens), len(contexts.mixed)
+
+    def symbols() -> Array:
+        return np.zeros(alphabet, np.int32)
+
+    return Scratch(
+        seen=np.zeros(2 * len(state.places.neighbours), np.int64),
+        plain=np.zeros((layout.planes, alphabet), np.int32),
+        base=symbols(),
+        score=symbols(),
+        steps=symbols(),
+        class_score=np.zeros(classes, np.int32),
+        mass=np.zeros(classes, np.int64),
+        first_drop=symbols(),
+        last_drop=symbols(),
+        first_freq=symbols(),
+        last_freq=symbols(),
+        token_levels=np.zeros(tokens, np.int64),
+        class_levels=np.zeros(len(contexts.classes), np.int64),
+        mixed_levels=np.zeros(mixed, np.int64),
+        token_begins=np.zeros(tokens + 1, np.int64),
+        mixed_begins=np.zeros(mixed + 1, np.int64),
+        token_said=np.zeros(tokens * alphabet + 1, np.uint32),
+        mixed_said=np.zeros(mixed * alphabet + 1, np.uint32),
+        class_growth=np.zeros((len(contexts.classes), classes), np.int16),
+    )
+
+
 def new_block(layout: Geometry, contexts: ContextSet) -> Block:
     """Room for a block's symbols, none pending."""
 
@@ -238,7 +298,7 @@ def forget_classes(state: State) -> None:
 def with_more_room(lists: Lists, contexts: int, alphabet: int) -> Lists:
     """The lists with a pool of twice the size, and room for one symbol at least."""
     most_for_a_symbol = contexts * 4 * max(alphabet, FEWEST_ENTRIES)
-    size = max(2 * lists.pool.size, int(lists.top[0]) + min(most_for_a_symbol, 1 << 22))
+    size = min(max(2 * lists.pool.size, int(lists.top[0]) + most_for_a_symbol), MOST_POOL)
     pool = np.zeros(size, np.uint32)
     pool[: lists.pool.size] = lists.pool
     return lists._replace(pool=pool)

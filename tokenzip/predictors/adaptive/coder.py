@@ -182,8 +182,8 @@ class AdaptiveCoder:
     def _make_room(self) -> None:
         """Double whichever pool is nearly full."""
         state, alphabet = self._state, self._layout.alphabet
-        token_lists = with_more_room(state.token_lists, state.token_terms.count.size, alphabet)
-        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.count.size, alphabet)
+        token_lists = with_more_room(state.token_lists, state.token_terms.bits.size, alphabet)
+        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.bits.size, alphabet)
         self._state = state._replace(token_lists=token_lists, mixed_lists=mixed_lists)
 
     def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:

@@ -41,7 +41,7 @@ ENCODE, DECODE = 0, 1
 TOKEN_ALPHA = 5 * 64
 MIXED_ALPHA = 4 * 64
 # Learning rates of sharpness and of bonuses, per symbol.
-SHARPNESS_RATE = 218
+SHARPNESS_RATE = 109
 BONUS_RATE = 18904
 MOST_BONUS = 1 << 22
 _CERTAIN = np.int64(24 * 64)
@@ -86,15 +86,12 @@ def _shared_index(layout, symbols, t, p):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _find_rows(terms, layout, seen, shared_index, p, rows):  # type: ignore[no-untyped-def]
     """Fill `rows` (R,) with the row of every context: a mixed-radix number, hashed if too large."""
-    d = seen.size // 2
-    for r in range(terms.count.size):
+    for r in range(terms.bits.size):
         index = np.uint64(shared_index)
         if terms.position[r]:
             index = index * np.uint64(layout.positions) + np.uint64(p)
-        for j in range(terms.count[r]):
-            k = terms.term[r, j]
-            radix = layout.alphabet if k < d else layout.classes
-            index = index * np.uint64(radix + 1) + np.uint64(seen[k])
+        for k in range(terms.begin[r], terms.begin[r + 1]):
+            index = index * terms.radix[k] + np.uint64(seen[terms.term[k]])
         if terms.hashed[r]:
             index = ((index + np.uint64(1)) * _GOLDEN) >> np.uint64(64 - terms.bits[r])
         rows[r] = terms.first[r] + np.int64(index)
@@ -359,8 +356,8 @@ def recount(state, layout, scratch, symbols, begin, stop):  # type: ignore[no-un
 
     Returns the index of the next symbol, less than `stop` where the pool is full.
     """
-    class_rows = np.empty(state.class_terms.count.size, np.int64)
-    mixed_rows = np.empty(state.mixed_terms.count.size, np.int64)
+    class_rows = np.empty(state.class_terms.bits.size, np.int64)
+    mixed_rows = np.empty(state.mixed_terms.bits.size, np.int64)
     unknown = np.full(mixed_rows.size, -1, np.int64)
     while begin < stop:
         t = begin // layout.positions

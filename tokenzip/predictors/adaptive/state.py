@@ -6,6 +6,7 @@ sums that do not depend on the order of their terms.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,6 @@ MOST_POOL = 1 << 25
 START, LENGTH, TOTAL = 0, 1, 2
 #: Room of a list's first array.
 FEWEST_ENTRIES = 4
-MOST_TERMS = 16
 # log2 of the rows of one context's table, at least and at most.
 _FEWEST_ROWS = 8
 _MOST_LIST_ROWS = 18
@@ -49,8 +49,9 @@ class Places(NamedTuple):
 class Terms(NamedTuple):
     """Contexts of one kind: how each one's row is found."""
 
-    term: Array  # int64 (R, MOST_TERMS): index of a neighbour, plus D where its class is meant
-    count: Array  # int64 (R,): terms of each context
+    term: Array  # int64 (n,): index into Scratch.seen of each term, context after context
+    radix: Array  # uint64 (n,): how many values the term can have
+    begin: Array  # int64 (R + 1,): where each context's terms begin
     position: Array  # bool (R,): whether the position in the frame is a term too
     hashed: Array  # bool (R,): whether the mixed-radix index is hashed to fit
     bits: Array  # int64 (R,): log2 of the rows
@@ -152,27 +153,29 @@ def _terms(
     most_bits: int,
 ) -> Terms:
     rows = len(contexts)
-    term = np.zeros((rows, MOST_TERMS), np.int64)
-    count = np.zeros(rows, np.int64)
-    position = np.zeros(rows, np.bool_)
+    term: list[int] = []
+    radix: list[int] = []
+    begin = np.zeros(rows + 1, np.int64)
+    position = np.array([c.position for c in contexts], np.bool_)
     hashed = np.zeros(rows, np.bool_)
     bits = np.zeros(rows, np.int64)
     # More rows than symbols to come would never be used.
     roof = min(most_bits, max(_FEWEST_ROWS, tokens.bit_length() + 1))
     for r, context in enumerate(contexts):
+        for neighbour, is_class in context.terms:
+            term.append(index[neighbour] + (len(index) if is_class else 0))
+            radix.append((layout.classes if is_class else layout.alphabet) + 1)
+        begin[r + 1] = len(term)
         space = layout.planes * (layout.alphabet if layout.split else 1)
-        if context.position:
-            position[r] = True
-            space *= layout.positions
-        count[r] = len(context.terms)
-        for j, (neighbour, is_class) in enumerate(context.terms):
-            term[r, j] = index[neighbour] + (len(index) if is_class else 0)
-            space *= (layout.classes if is_class else layout.alphabet) + 1
+        space *= layout.positions if context.position else 1
+        space *= prod(radix[begin[r] :])
         bits[r] = min(roof, (space - 1).bit_length())
         hashed[r] = space > 1 << int(bits[r])
     size = np.left_shift(1, bits)
-    first = np.cumsum(size) - size
-    return Terms(term, count, position, hashed, bits, first.astype(np.int64))
+    first = (np.cumsum(size) - size).astype(np.int64)
+    return Terms(
+        np.array(term, np.int64), np.array(radix, np.uint64), begin, position, hashed, bits, first
+    )
 
 
 def _rows(terms: Terms) -> int:

@@ -141,7 +141,8 @@ class Layout:
             self.planes *= 2
         self.positions = self.rows * self.columns
         whole = self.symbols <= C["LARGEST_IDENTITY"]
-        self.classes = self.symbols if whole else C["CLASSES"]
+        learned = C["CLASSES"] if self.planes == 1 else C["CLASSES_OF_A_PLANE"]
+        self.classes = self.symbols if whole else learned
         self.learns = self.classes < self.symbols
         self.to_come = tokens * self.step
         self.family = "video"
@@ -149,7 +150,8 @@ class Layout:
             self.family = "stream" if one_token_rows else "row"
 
     def block_end(self, begin: int) -> int:
-        most, positions = C["BLOCK"], self.positions
+        most = C["BLOCK" if self.rows > 1 else "BLOCK_OF_A_ROW"]
+        positions = self.positions
         if positions <= most:
             return begin + most // positions * positions
         if self.columns <= most:
@@ -210,15 +212,42 @@ def level(total: int) -> int:
     return min(C["LEVELS"] - 1, 1 + 3 * lg(total) // 128) if total else 0
 
 
-class Row:
-    """Counts of one row of one context."""
+class Pool:
+    """Places for the counts of symbols."""
 
     def __init__(self) -> None:
+        self.given_out = 0
+        self.left_behind: list[int] = []  # the size of each array that was left
+
+    def move(self, old: int, new: int) -> bool:
+        """From `old` places to `new` ones; False if there are none."""
+        if new in self.left_behind:
+            self.left_behind.remove(new)
+        elif self.given_out + new <= C["MOST_POOL"]:
+            self.given_out += new
+        else:
+            return False
+        if old:
+            self.left_behind.append(old)
+        return True
+
+
+class Row:
+    """Counts of one row of one context; of symbols with a pool, of classes without."""
+
+    def __init__(self, pool: Pool | None = None) -> None:
         self.total = 0
         self.count: dict[int, int] = {}
+        self.pool = pool
+        self.places = 0
 
     def add(self, what: int) -> None:
         self.total += 1
+        if self.pool and what not in self.count and len(self.count) == self.places:
+            more = max(4, 2 * self.places)
+            if not self.pool.move(self.places, more):
+                return
+            self.places = more
         self.count[what] = min(self.count.get(what, 0) + 1, C["MOST_COUNT"])
 
 
@@ -249,6 +278,11 @@ class Decoder:
             self.contexts[kind] = [Context(text, layout, most) for text in usable]
             self.experts[kind] = [Experts(first, layout.planes) for _ in usable]
             self.rows[kind] = [{} for _ in usable]
+        self.pools: dict[str, Pool | None] = {
+            "tokens": Pool(),
+            "mixed": Pool(),
+            "classes": None,
+        }
         self.pairs = [tuple(pair.split()) for pair in lists["pattern"]]
         self.copies = lists["copies"]
         patterns = 2 ** len(self.pairs)
@@ -476,7 +510,7 @@ class Decoder:
     def count(self, kinds: tuple[str, ...], rows: Any, what: int) -> None:
         for kind in kinds:
             for r, number_of_row in enumerate(rows[kind]):
-                self.rows[kind][r].setdefault(number_of_row, Row()).add(what)
+                self.rows[kind][r].setdefault(number_of_row, Row(self.pools[kind])).add(what)
 
     # Classes (9.9)
 
@@ -489,6 +523,7 @@ class Decoder:
         self.class_of = [classes_of_plane(parts, z, layout) for z in range(layout.planes)]
         for kind in ("mixed", "classes"):
             self.rows[kind] = [{} for _ in self.contexts[kind]]
+        self.pools["mixed"] = Pool()
         for segment in [*self.segments, symbols]:
             for i, x in enumerate(segment):
                 around = self.look(segment, i)

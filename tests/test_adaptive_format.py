@@ -22,7 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_adaptive_decoder as reference
 
 from tokenzip.coding import tables
-from tokenzip.predictors.adaptive import classes, coder, contexts, kernel, logs, state
+from tokenzip.predictors.adaptive import (
+    classes,
+    coder,
+    contexts,
+    experts,
+    kernel,
+    lists,
+    logs,
+    state,
+)
 from tokenzip.predictors.adaptive.contexts import Geometry, context_set, geometry
 
 #: Where the code has each constant of FORMAT.md.
@@ -30,8 +39,10 @@ WHERE: dict[str, tuple[ModuleType, str]] = {
     "LARGEST_WHOLE": (contexts, "LARGEST_WHOLE_ALPHABET"),
     "LARGEST_IDENTITY": (contexts, "LARGEST_IDENTITY_ALPHABET"),
     "CLASSES": (contexts, "CLASSES"),
+    "CLASSES_OF_A_PLANE": (contexts, "CLASSES_OF_A_PLANE"),
     "MOST_PLANES": (contexts, "MOST_PLANES"),
     "BLOCK": (contexts, "BLOCK_SYMBOLS"),
+    "BLOCK_OF_A_ROW": (contexts, "BLOCK_SYMBOLS_OF_A_ROW"),
     "FEWEST_ROWS": (state, "_FEWEST_ROWS"),
     "MOST_LIST_ROWS": (state, "_MOST_LIST_ROWS"),
     "MOST_CLASS_ROWS": (state, "_MOST_CLASS_ROWS"),
@@ -39,19 +50,20 @@ WHERE: dict[str, tuple[ModuleType, str]] = {
     "LEVELS": (state, "LEVELS"),
     "TOKEN_ALPHA": (kernel, "TOKEN_ALPHA"),
     "MIXED_ALPHA": (kernel, "MIXED_ALPHA"),
-    "CLASS_ALPHA": (kernel, "CLASS_ALPHA"),
-    "MOST_STEPS": (kernel, "MOST_STEPS"),
+    "CLASS_ALPHA": (experts, "CLASS_ALPHA"),
+    "MOST_STEPS": (experts, "MOST_STEPS"),
     "FIRST_WEIGHT": (state, "FIRST_WEIGHT"),
     "FIRST_CLASS_WEIGHT": (state, "FIRST_CLASS_WEIGHT"),
-    "MOST_WEIGHT": (kernel, "MOST_WEIGHT"),
-    "WEIGHT_RATE": (kernel, "WEIGHT_RATE"),
-    "WEIGHT_CALM": (kernel, "WEIGHT_CALM"),
-    "LEAST_SHARPNESS": (kernel, "LEAST_SHARPNESS"),
-    "MOST_SHARPNESS": (kernel, "MOST_SHARPNESS"),
+    "MOST_WEIGHT": (experts, "MOST_WEIGHT"),
+    "WEIGHT_RATE": (experts, "WEIGHT_RATE"),
+    "WEIGHT_CALM": (experts, "WEIGHT_CALM"),
+    "LEAST_SHARPNESS": (state, "LEAST_SHARPNESS"),
+    "MOST_SHARPNESS": (state, "MOST_SHARPNESS"),
     "SHARPNESS_RATE": (kernel, "SHARPNESS_RATE"),
     "MOST_BONUS": (kernel, "MOST_BONUS"),
     "BONUS_RATE": (kernel, "BONUS_RATE"),
-    "MOST_COUNT": (kernel, "MOST_COUNT"),
+    "MOST_COUNT": (logs, "MOST_COUNT"),
+    "MOST_POOL": (state, "MOST_POOL"),
     "FIRST_CLASSES": (coder, "FIRST_CLASSES_AFTER"),
     "LARGE": (coder, "LARGE"),
     "ROUNDS": (classes, "ROUNDS"),
@@ -167,9 +179,9 @@ def family(layout: Geometry) -> str:
     """Which family's lists context_set took, found by its candidates and patterns."""
     step = 2 if layout.split else 1
     chosen = context_set(layout)
-    for name, lists in FAMILIES.items():
-        copies = tuple(contexts._neighbour(c.strip(), step) for c in lists["copies"].split(";"))
-        if chosen.copies == copies and len(chosen.pattern) == lists["pattern"].count(";") + 1:
+    for name, kinds in FAMILIES.items():
+        copies = tuple(contexts._neighbour(c.strip(), step) for c in kinds["copies"].split(";"))
+        if chosen.copies == copies and len(chosen.pattern) == kinds["pattern"].count(";") + 1:
             return name
     raise AssertionError(chosen)
 
@@ -179,6 +191,7 @@ class TestGeometry:
     def test_layout(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
         code, text = geometry(alphabet, frame, tokens), reference.Layout(alphabet, frame, tokens)
         assert (code.rows, code.columns, code.planes) == (text.rows, text.columns, text.planes)
+        assert code.positions == text.positions
         assert (code.alphabet, code.classes) == (text.symbols, text.classes)
         assert (code.split, code.low_bits) == (text.split, text.low_bits)
         assert code.learns_classes == text.learns
@@ -189,7 +202,7 @@ class TestGeometry:
         code, text = geometry(alphabet, frame, tokens), reference.Layout(alphabet, frame, tokens)
         begin = 0
         for _ in range(40):
-            end = kernel._block_end.py_func(begin, code.positions, code.columns, code.block_symbols)
+            end = kernel._block_end.py_func(code, begin)
             assert end == text.block_end(begin)
             assert begin < end <= begin + code.block_symbols
             if code.block_symbols < code.positions:
@@ -228,8 +241,8 @@ class TestLogarithms:
             assert logs.log2_steps(value) == reference.lg(value)
 
     def test_log_of_counts(self) -> None:
-        assert logs.LOG2_STEPS[1 : kernel.MOST_COUNT + 1].tolist() == [
-            reference.lg_count(c) for c in range(1, kernel.MOST_COUNT + 1)
+        assert logs.LOG2_STEPS[1 : logs.MOST_COUNT + 1].tolist() == [
+            reference.lg_count(c) for c in range(1, logs.MOST_COUNT + 1)
         ]
 
     def test_grow(self) -> None:
@@ -243,19 +256,19 @@ class TestLogarithms:
 
     def test_no_gain_is_looked_up_outside_the_table(self) -> None:
         """Priors are 0 .. MOST_STEPS less an alpha, counts 1 .. MOST_COUNT."""
-        alphas = [kernel.TOKEN_ALPHA, kernel.MIXED_ALPHA, kernel.CLASS_ALPHA]
+        alphas = [kernel.TOKEN_ALPHA, kernel.MIXED_ALPHA, experts.CLASS_ALPHA]
         assert -max(alphas) >= logs.LOWEST_U
-        highest = kernel.MOST_STEPS + reference.lg_count(kernel.MOST_COUNT) - min(alphas)
+        highest = experts.MOST_STEPS + reference.lg_count(logs.MOST_COUNT) - min(alphas)
         assert highest <= logs.HIGHEST_U
 
     def test_no_score_overflows_32_bits(self) -> None:
-        most_gain = reference.grow(kernel.MOST_STEPS + reference.lg_count(kernel.MOST_COUNT))
+        most_gain = reference.grow(experts.MOST_STEPS + reference.lg_count(logs.MOST_COUNT))
         for (_, kind), parts in code_lists().items():
             if kind == "mixed":
                 continue
             most_contexts = len(parts) + 20  # what may come on top: few or mixed
-            change = most_contexts * (kernel.MOST_WEIGHT >> 6) * most_gain
-            plain = max(kernel.MOST_STEPS, 8192) << 10
+            change = most_contexts * (experts.MOST_WEIGHT >> 6) * most_gain
+            plain = max(experts.MOST_STEPS, 8192) << 10
             assert 2 * (change + plain + 4 * kernel.MOST_BONUS) < 2**31
 
     def test_exp(self) -> None:
@@ -275,6 +288,32 @@ class TestLogarithms:
             best = tables.frequencies_from_scores(steps, freq)
             assert freq.tolist() == reference.frequencies(steps.tolist())
             assert best == int(np.argmax(steps))
+
+
+def test_a_pool_that_is_full() -> None:
+    """The last places of a pool: who gets them, and what is counted without."""
+    rng = np.random.default_rng(6)
+    layout = geometry(40, (4, 4), 1000)
+    fresh = state.new_state(layout, context_set(layout), 1000).token_lists
+    free_places = 90
+    pool = np.zeros(state.MOST_POOL, np.uint32)  # untouched memory costs nothing
+    fresh = fresh._replace(pool=pool)
+    fresh.top[0] = state.MOST_POOL - free_places
+    text = reference.Pool()
+    text.given_out = reference.C["MOST_POOL"] - free_places
+    rows = [reference.Row(text) for _ in range(9)]
+    for _ in range(600):
+        row, symbol = int(rng.integers(9)), int(rng.integers(40) ** 2 // 40)
+        assert lists.has_room(fresh, np.array([row]))
+        lists.count_symbol(fresh, row, symbol, -1)
+        rows[row].add(symbol)
+    for number, row in enumerate(rows):
+        start, length, total, _ = fresh.row[number].tolist()
+        entries = pool[start : start + length].tolist()
+        assert {entry >> 16: entry & 0xFFFF for entry in entries} == row.count
+        assert total == row.total
+    assert sum(row.total - sum(row.count.values()) for row in rows) > 50
+    assert fresh.top[0] <= state.MOST_POOL
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ class TestBlocks:
         assert np.array_equal(states[0].shared.unigram, states[1].shared.unigram)
         assert states[0].shared.unigram.sum() == tokens.size
         for state in states:
-            contexts = state.token_terms.count.size
+            contexts = state.token_terms.bits.size
             assert state.token_lists.row[:, state_module.TOTAL].sum() == contexts * tokens.size
 
     def test_every_context_counts_every_symbol(self) -> None:
@@ -249,14 +249,14 @@ class TestBlocks:
             (state.mixed_terms, state.mixed_lists),
         ):
             row = lists.row.astype(np.int64)
-            assert row[:, state_module.TOTAL].sum() == terms.count.size * tokens.size
+            assert row[:, state_module.TOTAL].sum() == terms.bits.size * tokens.size
             for r in np.flatnonzero(row[:, state_module.LENGTH]):
                 start = row[r, state_module.START]
                 part = lists.pool[start : start + row[r, state_module.LENGTH]]
                 assert (part & 0xFFFF).sum() == row[r, state_module.TOTAL]
                 assert len(set((part >> 16).tolist())) == len(part)
         counts = state.class_counts.count.astype(np.int64)
-        assert counts[:, :-1].sum() == state.class_terms.count.size * tokens.size
+        assert counts[:, :-1].sum() == state.class_terms.bits.size * tokens.size
         assert np.array_equal(counts[:, :-1].sum(1), counts[:, -1])
 
     def test_gradients_are_spent(self) -> None:

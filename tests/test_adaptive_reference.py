@@ -25,7 +25,8 @@ def lively(shape: tuple[int, ...], alphabet: int, seed: int = 0) -> np.ndarray:
     grid = np.empty(shape, np.uint16)
     now = rng.integers(0, alphabet, frame)
     for t in range(frames):
-        fresh = rng.integers(0, alphabet, frame) ** 2 // alphabet
+        fresh = rng.integers(0, alphabet, frame)
+        fresh = fresh * (fresh + 1) // alphabet  # small ones more often
         now = np.where(rng.random(frame) < 0.25, fresh, now)
         if frame:
             now = np.where(rng.random(frame) < 0.1, np.roll(now, 1, -1), now)

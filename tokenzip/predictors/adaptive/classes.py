@@ -10,7 +10,6 @@ only: encoder and decoder find the same classes on any machine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -40,7 +39,7 @@ def find_classes(segments: Sequence[Symbols], layout: Geometry) -> NDArray[np.in
     return found
 
 
-def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> NDArray[Any]:
+def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> NDArray[np.int64]:
     before = [(p[1:], p[:-1]) for p in parts]
     left = [(p[:, :, 1:], p[:, :, :-1]) for p in parts]
     above = [(p[:, 1:], p[:, :-1]) for p in parts]
@@ -56,7 +55,10 @@ def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> 
     symbol, feature = key // (2 * features), key % (2 * features)
     values, totals = _vectors(symbol, feature, count, alphabet, 2 * features)
     seeds = np.argsort(-totals, kind="stable")[:classes]
-    return _k_means(symbol, feature, values, totals, seeds, 2 * features, classes)
+    labels: NDArray[np.int64] = _k_means(
+        symbol, feature, values, totals, seeds, 2 * features, classes
+    )
+    return labels
 
 
 def _repeats(pairs: Iterable[tuple[Symbols, Symbols]]) -> int:

@@ -7,7 +7,6 @@ neighbour's token (``a``) or its class (``ka``), a neighbour being named by wher
     W WW WWW N NN    left, two left, three left, up, two up, in the same frame
     NW NE            up-left, up-right
     aW aE aN aS ...  the neighbours of a (and of b: bE, bS)
-    H                the high half of the token itself (split alphabets)
     pos              not a neighbour: the position in the frame
 
 Every neighbour lies in an earlier frame or, within a frame, so that row r can be coded two
@@ -38,7 +37,6 @@ _OFFSETS = {
     "W": (0, 0, 1), "WW": (0, 0, 2), "WWW": (0, 0, 3), "N": (0, 1, 0), "NN": (0, 2, 0),
     "NW": (0, 1, 1), "NE": (0, 1, -1),
 }  # fmt: skip
-_FRAMES_BACK = {"a": 1, "b": 2, "c": 3, "d": 4}
 _AROUND = {"": (0, 0), "W": (0, 1), "E": (0, -1), "N": (1, 0), "S": (-1, 0),
            "NW": (1, 1), "NE": (1, -1)}  # fmt: skip
 
@@ -47,9 +45,9 @@ _AROUND = {"": (0, 0), "W": (0, 1), "E": (0, -1), "N": (1, 0), "S": (-1, 0),
 # whose symbols are counted. `pattern`: pairs of neighbours whose equality says how the
 # neighbourhood behaves. `copies`: neighbours whose token is itself a candidate.
 _VIDEO = {
-    "tokens": "pos; a; b; c; d; W; N; NW; NE; WW; NN; aW; aE; aN; aS",
+    "tokens": "pos; a; b; c; W; N; NW; NE; WW; aE; aN; aS",
     "classes": "a; b; W; N; NE; aE; aS; pos; kW kN; ka kW kN; ka kaE; ka kaS; a kW; a kN;"
-    " kW kN kNW kNE; ka kb kc; kaE kaS; a kb",
+    " kW kN kNW kNE; ka kb kc; kaE kaS; a kb; c; NN; aW",
     "mixed": "kW ka; kW kN; ka kb; a kW; a kN; W kN; kW kN ka",
     "pattern": "W aW; N aN; a b; NW aNW; NE aNE; b c",
     "copies": "a; b; W; N",

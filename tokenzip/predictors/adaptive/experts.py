@@ -98,7 +98,7 @@ def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  #
         score[k] = 0
     for r in range(rows.size):
         row = rows[r]
-        level = _level(counts.count[row, mass.size])
+        level = _level(counts.table[row, mass.size])
         levels[r] = -1
         if level == 0:
             continue
@@ -106,7 +106,7 @@ def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  #
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
         for k in range(mass.size):
-            count = counts.count[row, k]
+            count = counts.table[row, k]
             gain = np.int16(0)
             if count > 0:
                 gain = LOG_ONE_PLUS[np.uint32(np.int32(LOG2_STEPS[count]) + base[k])]

@@ -204,14 +204,21 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, mood, patt
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _learn(state, scratch, block, j, x, plane, mood, pattern):  # type: ignore[no-untyped-def]
-    """Collect what symbol x, number j of the block, teaches."""
+def _learn(state, scratch, block, j, x, plane, mood, pattern, lesson):  # type: ignore[no-untyped-def]
+    """Collect what symbol x, number j of the block, teaches.
+
+    lesson: whether it teaches the token experts, who have most to read and learn as well from half
+    of the symbols.
+    """
     shared = state.shared
     places = state.places
-    learn_lists(
-        state.token_experts, scratch.token_levels, scratch.token_begins, scratch.token_said,
-        scratch.first_freq, x, block.token_places[j],
-    )  # fmt: skip
+    if lesson:
+        learn_lists(
+            state.token_experts, scratch.token_levels, scratch.token_begins, scratch.token_said,
+            scratch.first_freq, x, block.token_places[j],
+        )  # fmt: skip
+    else:
+        block.token_places[j] = -1
     learn_lists(
         state.mixed_experts, scratch.mixed_levels, scratch.mixed_begins, scratch.mixed_said,
         scratch.last_freq, x, block.mixed_places[j],
@@ -338,7 +345,8 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
                 x = np.int64(symbols[t, p])
                 cum[i] = cumulative(scratch.last_freq, x)
                 freq[i] = scratch.last_freq[x]
-            _learn(state, scratch, block, j, x, plane, mood, pattern)
+            lesson = (t + p) % 2 == 0
+            _learn(state, scratch, block, j, x, plane, mood, pattern, lesson)
 
         train(state.token_experts)
         train(state.class_experts)

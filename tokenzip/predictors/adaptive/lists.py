@@ -95,8 +95,8 @@ def count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def count_class(counts, row, k):  # type: ignore[no-untyped-def]
-    total = counts.count.shape[1] - 1
-    if counts.count[row, k] < MOST_COUNT:
-        counts.count[row, k] += np.uint16(1)
-    if counts.count[row, total] < MOST_COUNT:
-        counts.count[row, total] += np.uint16(1)
+    total = counts.table.shape[1] - 1
+    if counts.table[row, k] < MOST_COUNT:
+        counts.table[row, k] += np.uint16(1)
+    if counts.table[row, total] < MOST_COUNT:
+        counts.table[row, total] += np.uint16(1)

@@ -74,7 +74,7 @@ class Lists(NamedTuple):
 class ClassCounts(NamedTuple):
     """Counts of symbol classes by context."""
 
-    count: Array  # uint16 (rows, K + 1): of each class, then of all
+    table: Array  # uint16 (rows, K + 1): of each class, then of all
 
 
 class Experts(NamedTuple):
@@ -295,7 +295,7 @@ def forget_classes(state: State) -> None:
     lists.row[:] = 0
     lists.top[0] = 0
     lists.free[:] = -1
-    state.class_counts.count[:] = 0
+    state.class_counts.table[:] = 0
 
 
 def with_more_room(lists: Lists, contexts: int, alphabet: int) -> Lists:

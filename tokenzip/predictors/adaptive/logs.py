@@ -26,7 +26,7 @@ def _rounded_log2(power: int) -> int:
 def _log_one_plus(u: int) -> int:
     """round(64 * log2(1 + 2**(u / 64))), by 64-bit fixed point and whole powers."""
     one = 1 << 64
-    root = 1 << (64 * SCORE_ONE + u)
+    root: int = 1 << (64 * SCORE_ONE + u)
     for _ in range(SCORE_BITS):
         root = isqrt(root)
     total: int = (one + root) ** (2 * SCORE_ONE)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, USABLE
 
 SCORE_BITS = 6
-SCORE_ONE = 2**SCORE_BITS
+SCORE_ONE: int = 2**SCORE_BITS
 
 
 def _exp2_entry(distance: int) -> int:

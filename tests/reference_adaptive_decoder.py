@@ -459,7 +459,8 @@ class Decoder:
         mass = [0] * layout.classes
         for s, f in enumerate(last):
             mass[of[s]] += f
-        self.learn("tokens", token_says, first, x)
+        if sum(divmod(i, layout.positions)) % 2 == 0:
+            self.learn("tokens", token_says, first, x)
         self.learn("mixed", mixed_says, last, x)
         self.learn("classes", class_says, mass, of[x])
         for which, drops, freq in ((0, first_drop, first), (1, drop, last)):

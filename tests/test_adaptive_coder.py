@@ -255,7 +255,7 @@ class TestBlocks:
                 part = lists.pool[start : start + row[r, state_module.LENGTH]]
                 assert (part & 0xFFFF).sum() == row[r, state_module.TOTAL]
                 assert len(set((part >> 16).tolist())) == len(part)
-        counts = state.class_counts.count.astype(np.int64)
+        counts = state.class_counts.table.astype(np.int64)
         assert counts[:, :-1].sum() == state.class_terms.bits.size * tokens.size
         assert np.array_equal(counts[:, :-1].sum(1), counts[:, -1])
 

@@ -122,13 +122,14 @@ def width(value: int) -> int:
 class Layout:
     def __init__(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
         sizes = list(frame)
+        lone = prod(sizes) == tokens
         while sizes and prod(sizes) == tokens:
             del sizes[0]
         self.frame_tokens = prod(sizes)
         self.columns = sizes[-1] if sizes else 1
         self.rows = self.frame_tokens // self.columns
         one_token_rows = self.columns == 1
-        single = len(sizes) == 1 and self.columns <= C["MOST_PLANES"]
+        single = len(sizes) == 1 and self.columns <= C["MOST_PLANES"] and not lone
         self.planes = self.columns if single else 1
         self.split = alphabet > C["LARGEST_WHOLE"]
         self.step = 2 if self.split else 1
@@ -573,7 +574,7 @@ def classes_of_plane(segments: list[list[int]], z: int, layout: Layout) -> list[
     total = sum(count.values())
     vectors: list[dict[int, int]] = [{} for _ in range(layout.symbols)]
     for (s, f), n in count.items():
-        lift = n * total * 2048 // (of_symbol[s] * of_feature[f])
+        lift = n * total // of_symbol[s] * 2048 // of_feature[f]
         vectors[s][f] = lg(64 + lift) - 384
     for vector in vectors:
         normalise(vector)

@@ -21,6 +21,8 @@ from .logs import integer_sqrt, log2_steps
 ROUNDS = 15
 #: Length of a normalised vector.
 LENGTH = 4096
+#: Pairs that are counted at a stroke.
+MOST_PAIRS = 1 << 19
 #: Companions share features where the alphabet is larger than this.
 MOST_FEATURES = 2048
 
@@ -46,12 +48,7 @@ def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> 
     pairs = before if _repeats(before) >= _repeats(left) else left + above
 
     features = min(alphabet, MOST_FEATURES)
-    keys = []
-    for symbol, companion in pairs:
-        s, c = symbol.ravel().astype(np.int64), companion.ravel().astype(np.int64)
-        keys.append(s * (2 * features) + c % features)
-        keys.append(c * (2 * features) + features + s % features)
-    key, count = np.unique(np.concatenate(keys), return_counts=True)
+    key, count = _pair_counts(pairs, features)
     symbol, feature = key // (2 * features), key % (2 * features)
     values, totals = _vectors(symbol, feature, count, alphabet, 2 * features)
     seeds = np.argsort(-totals, kind="stable")[:classes]
@@ -59,6 +56,37 @@ def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> 
         symbol, feature, values, totals, seeds, 2 * features, classes
     )
     return labels
+
+
+def _pair_counts(
+    pairs: Iterable[tuple[Symbols, Symbols]], features: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sorted keys symbol * 2 F + feature that occur, and how often each one does.
+
+    A pair (x, y) gives x the feature y mod F, and y the feature F + x mod F. Counted in runs of
+    MOST_PAIRS, so that memory does not grow with the number of pairs.
+    """
+    key, count = np.empty(0, np.int64), np.empty(0, np.int64)
+    waiting: list[NDArray[np.int64]] = []
+
+    def take_in() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        fresh, times = np.unique(np.concatenate(waiting), return_counts=True)
+        waiting.clear()
+        both = np.concatenate([key, fresh])
+        order = np.argsort(both, kind="stable")
+        merged, first = np.unique(both[order], return_index=True)
+        amounts = np.concatenate([count, times.astype(np.int64)])[order]
+        return merged, np.add.reduceat(amounts, first) if len(first) else amounts
+
+    for symbols, companions in pairs:
+        for start in range(0, len(symbols), step := max(1, MOST_PAIRS // max(1, symbols[:1].size))):
+            s = symbols[start : start + step].ravel().astype(np.int64)
+            c = companions[start : start + step].ravel().astype(np.int64)
+            waiting.append(s * (2 * features) + c % features)
+            waiting.append(c * (2 * features) + features + s % features)
+            if sum(w.size for w in waiting) >= 2 * MOST_PAIRS:
+                key, count = take_in()
+    return take_in() if waiting else (key, count)
 
 
 def _repeats(pairs: Iterable[tuple[Symbols, Symbols]]) -> int:
@@ -78,7 +106,9 @@ def _vectors(symbol, feature, count, alphabet, features):  # type: ignore[no-unt
     values = np.empty(count.size, np.int64)
     squares = np.zeros(alphabet, np.int64)
     for i in range(count.size):
-        lift = (count[i] * total * 2048) // (totals[symbol[i]] * feature_totals[feature[i]])
+        # Below 2**28 symbols, in this order, nothing leaves 64 bits.
+        share = count[i] * total // totals[symbol[i]]
+        lift = share * 2048 // feature_totals[feature[i]]
         values[i] = log2_steps(64 + lift) - 384
         squares[symbol[i]] += values[i] * values[i]
     for i in range(count.size):

@@ -152,13 +152,15 @@ def _block_symbols(rows: int, columns: int) -> int:
 def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
     """The layout of `tokens` tokens in frames of this shape.
 
-    A single frame has no past: its first dimension of more than one position takes the place of
+    A lone frame has no past: its first dimension of more than one position takes the place of
     time, so that an image is coded as a film of rows.
     """
+    lone = tokens == prod(frame)
     while tokens == prod(frame) and frame:
         frame = frame[1:]
     rows, columns = _rows_and_columns(frame)
-    planes = columns if len(frame) == 1 and columns <= MOST_PLANES else 1
+    codebooks = len(frame) == 1 and columns <= MOST_PLANES and not lone
+    planes = columns if codebooks else 1
     split = alphabet > LARGEST_WHOLE_ALPHABET
     low_bits = 0
     symbols = alphabet

@@ -92,7 +92,7 @@ class Shared(NamedTuple):
     classes: Array  # int64 (planes, A): class of each symbol
     sharpness: Array  # int64 (2, planes * patterns): of the first and of the last distribution
     sharpness_gradient: Array  # int64 (2, planes * patterns)
-    bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-16 score steps
+    bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-12 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
 
 

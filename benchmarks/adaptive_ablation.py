@@ -71,10 +71,7 @@ def constants(**changed: int) -> Any:
 #: What is changed, and how; the first line is the predictor as it is.
 VARIANTS: list[tuple[str, Any]] = [
     ("as it is", lambda: lists()),
-    (
-        "no learned classes",
-        lambda: lists(classes="a; b; c; W", mixed="a b; W a", pattern="W aW; a b"),
-    ),
+    ("no classes", lambda: constants(CLASSES=1, CLASSES_OF_A_PLANE=1)),
     ("no symbols in contexts with classes", lambda: lists(mixed="kW ka")),
     ("only the token before and the token to the left", lambda: lists(tokens="a; W")),
     ("no patterns", lambda: lists(pattern="a a")),

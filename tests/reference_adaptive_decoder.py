@@ -183,10 +183,9 @@ class Context:
 
 
 class Experts:
-    """Weights of one context, by plane and level."""
+    """Weights of one context, by plane and level; or sharpness, by plane."""
 
-    def __init__(self, first: int, planes: int) -> None:
-        count = planes * C["LEVELS"]
+    def __init__(self, first: int, count: int) -> None:
         self.weight = [first] * count
         self.gradient = [0] * count
         self.energy = [0] * count
@@ -196,12 +195,12 @@ class Experts:
         self.gradient[at] += gradient
         self.energy[at] += (gradient >> 4) ** 2
 
-    def update(self) -> None:
+    def update(self, rate: int, least: int, most: int) -> None:
         for at, gradient in enumerate(self.gradient):
             if gradient:
-                root = isqrt(self.energy[at] + C["WEIGHT_CALM"])
-                step = (2 * gradient * C["WEIGHT_RATE"] + root) // (2 * root)
-                self.weight[at] = clip(self.weight[at] + step, -C["MOST_WEIGHT"], C["MOST_WEIGHT"])
+                root = isqrt(self.energy[at] + C["CALM"])
+                step = (2 * gradient * rate + root) // (2 * root)
+                self.weight[at] = clip(self.weight[at] + step, least, most)
                 self.gradient[at] = 0
 
 
@@ -277,7 +276,7 @@ class Decoder:
             first = C["FIRST_CLASS_WEIGHT" if kind == "classes" else "FIRST_WEIGHT"]
             usable = [t for t in texts if t != "pos" or layout.positions > layout.planes]
             self.contexts[kind] = [Context(text, layout, most) for text in usable]
-            self.experts[kind] = [Experts(first, layout.planes) for _ in usable]
+            self.experts[kind] = [Experts(first, layout.planes * C["LEVELS"]) for _ in usable]
             self.rows[kind] = [{} for _ in usable]
         self.pools: dict[str, Pool | None] = {
             "tokens": Pool(),
@@ -290,8 +289,7 @@ class Decoder:
         planes = range(layout.planes)
         self.occurred = [[0] * layout.symbols for _ in planes]
         self.class_of = [[s % layout.classes for s in range(layout.symbols)] for _ in planes]
-        self.sharp = [[[2**20] * patterns for _ in planes] for _ in range(2)]
-        self.sharp_gradient = [[[0] * patterns for _ in planes] for _ in range(2)]
+        self.sharp = [Experts(2**20, layout.planes) for _ in range(2)]
         self.bonus = [[0] * (2 * patterns) for _ in self.copies]
         self.bonus_gradient = [[0] * (2 * patterns) for _ in self.copies]
         self.segments: list[list[int]] = []
@@ -425,7 +423,7 @@ class Decoder:
         score = [-(value << 10) for value in plain]
         prior = [value - C["TOKEN_ALPHA"] for value in plain]
         token_says = self.say("tokens", rows, z, prior, score)
-        first_drop, steps = sharpen(score, self.sharp[0][z][pattern])
+        first_drop, steps = sharpen(score, self.sharp[0].weight[z])
         first = frequencies(steps)
 
         # The last one.
@@ -451,7 +449,7 @@ class Decoder:
                 candidates.append((m, pattern + same * 2 ** len(self.pairs), symbol))
         for m, which, symbol in candidates:
             score[symbol] += self.bonus[m][which] >> 2
-        drop, steps = sharpen(score, self.sharp[1][z][pattern])
+        drop, steps = sharpen(score, self.sharp[1].weight[z])
         last = frequencies(steps)
 
         x: int = read(i, last)
@@ -466,7 +464,7 @@ class Decoder:
         self.learn("classes", class_says, mass, of[x])
         for which, drops, freq in ((0, first_drop, first), (1, drop, last)):
             expected = sum(f * d for f, d in zip(freq, drops, strict=True))
-            self.sharp_gradient[which][z][pattern] += expected - drops[x] * 2**24
+            self.sharp[which].add(z, -drops[x], -expected)
         for m, which, symbol in candidates:
             self.bonus_gradient[m][which] += (symbol == x) * 2**24 - last[symbol]
         return x
@@ -494,14 +492,9 @@ class Decoder:
     def update(self) -> None:
         for experts in self.experts.values():
             for expert in experts:
-                expert.update()
-        for sharps, gradients in zip(self.sharp, self.sharp_gradient, strict=True):
-            for sharp, gradient in zip(sharps, gradients, strict=True):
-                for at, g in enumerate(gradient):
-                    if g:
-                        value = sharp[at] + (g * C["SHARPNESS_RATE"] >> 26)
-                        sharp[at] = clip(value, C["LEAST_SHARPNESS"], C["MOST_SHARPNESS"])
-                        gradient[at] = 0
+                expert.update(C["WEIGHT_RATE"], -C["MOST_WEIGHT"], C["MOST_WEIGHT"])
+        for sharp in self.sharp:
+            sharp.update(C["SHARPNESS_RATE"], C["LEAST_SHARPNESS"], C["MOST_SHARPNESS"])
         for bonus, gradient in zip(self.bonus, self.bonus_gradient, strict=True):
             for at, g in enumerate(gradient):
                 if g:

@@ -270,11 +270,11 @@ class TestBlocks:
             assert (np.abs(experts.weight) <= experts_module.MOST_WEIGHT).all()
             assert len(np.unique(experts.weight)) > 10
         shared = state.shared
-        assert not shared.sharpness_gradient.any()
+        assert not state.sharpness.gradient.any()
         assert not shared.bonus_gradient.any()
         assert shared.bonus.any()
-        assert (shared.sharpness >= state_module.LEAST_SHARPNESS).all()
-        assert (shared.sharpness <= state_module.MOST_SHARPNESS).all()
+        assert (state.sharpness.weight >= state_module.LEAST_SHARPNESS).all()
+        assert (state.sharpness.weight <= state_module.MOST_SHARPNESS).all()
 
     def test_every_frequency_is_possible(self) -> None:
         tokens = noise((60, 6, 8), 40)

@@ -56,7 +56,7 @@ WHERE: dict[str, tuple[ModuleType, str]] = {
     "FIRST_CLASS_WEIGHT": (state, "FIRST_CLASS_WEIGHT"),
     "MOST_WEIGHT": (experts, "MOST_WEIGHT"),
     "WEIGHT_RATE": (experts, "WEIGHT_RATE"),
-    "WEIGHT_CALM": (experts, "WEIGHT_CALM"),
+    "CALM": (experts, "CALM"),
     "LEAST_SHARPNESS": (state, "LEAST_SHARPNESS"),
     "MOST_SHARPNESS": (state, "MOST_SHARPNESS"),
     "SHARPNESS_RATE": (kernel, "SHARPNESS_RATE"),

@@ -43,7 +43,8 @@ _AROUND = {"": (0, 0), "W": (0, 1), "E": (0, -1), "N": (1, 0), "S": (-1, 0),
 # The lists of each family of geometries. `tokens`: contexts of tokens whose symbols are counted.
 # `classes`: contexts in which the classes of symbols are counted. `mixed`: contexts with classes
 # whose symbols are counted. `pattern`: pairs of neighbours whose equality says how the
-# neighbourhood behaves. `copies`: neighbours whose token is itself a candidate.
+# neighbourhood behaves, for the bonuses of candidates. `copies`: neighbours whose token is itself
+# a candidate.
 _VIDEO = {
     "tokens": "pos; a; b; c; W; N; NW; NE; WW; aE; aN; aS",
     "classes": "a; b; W; N; NE; aE; aS; pos; kW kN; ka kW kN; ka kaE; ka kaS; a kW; a kN;"

@@ -21,9 +21,10 @@ MOST_WEIGHT = 4 * WEIGHT_ONE
 MOST_STEPS = 25 * 64
 # log2 of the prior's strength in counts of classes, in steps: 2.
 CLASS_ALPHA = 1 * 64
-# The learning rate 0.05 in units of 2**-12, and what keeps the first steps small.
+# What keeps Adagrad's first steps small: the square of one nat in units of 2**-10 bit.
+CALM = 1 << 21
+# The learning rate 0.05 in units of 2**-12.
 WEIGHT_RATE = 205
-WEIGHT_CALM = 1 << 21
 _ONE = np.int64(1)
 
 
@@ -83,7 +84,7 @@ def learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore
         else:
             places[r] = begins[r] - begins[r + 1] - 1
         if begins[r + 1] > begins[r]:
-            _add_gradient(experts, r, levels[r], truth, expected)
+            add_gradient(experts, r, levels[r], truth, expected)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -122,11 +123,11 @@ def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-unty
         expected = np.int64(0)
         for k in range(mass.size):
             expected += mass[k] * np.int64(growth[r, k])
-        _add_gradient(experts, r, levels[r], np.int64(growth[r, truth]), expected)
+        add_gradient(experts, r, levels[r], np.int64(growth[r, truth]), expected)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped-def]
+def add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped-def]
     """d log p(x) / d weight = truth - expected, in steps; expected has 24 bits more."""
     gradient = ((truth << np.int64(24)) - expected) >> np.int64(16)
     experts.gradient[r, level] += gradient
@@ -135,14 +136,14 @@ def _add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def train(experts):  # type: ignore[no-untyped-def]
+def train(experts, rate, least, most):  # type: ignore[no-untyped-def]
     """Adagrad on every weight that this block touched, rounded to the nearest integer."""
     for r in range(experts.weight.shape[0]):
         for level in range(experts.weight.shape[1]):
             gradient = experts.gradient[r, level]
             if gradient != 0:
-                root = integer_sqrt(experts.energy[r, level] + WEIGHT_CALM)
-                step = (2 * gradient * WEIGHT_RATE + root) // (2 * root)
+                root = integer_sqrt(experts.energy[r, level] + CALM)
+                step = (2 * gradient * rate + root) // (2 * root)
                 weight = experts.weight[r, level] + step
-                experts.weight[r, level] = min(max(weight, -MOST_WEIGHT), MOST_WEIGHT)
+                experts.weight[r, level] = min(max(weight, np.int64(least)), np.int64(most))
                 experts.gradient[r, level] = 0

@@ -4,7 +4,7 @@ For every symbol, from the state at its block's start and the symbols before it:
 
 1. the experts of token contexts score all symbols on top of their plain frequency
    (a product of Dirichlet-smoothed experts, DESIGN.md section 7);
-2. the scores, sharpened by the neighbourhood's pattern, become the first distribution;
+2. the scores, sharpened by a learned exponent, become the first distribution;
 3. the experts of class contexts score classes of symbols, those of mixed contexts symbols, relative
    to the first distribution; candidate symbols gain a learned bonus;
 4. the scores, sharpened again, become the table that the range coder uses.
@@ -23,7 +23,10 @@ from tokenzip.coding.tables import cumulative, frequencies_from_scores, symbol_a
 
 from .experts import (
     MOST_STEPS,
+    MOST_WEIGHT,
     SCORE_SHIFT,
+    WEIGHT_RATE,
+    add_gradient,
     learn_classes,
     learn_lists,
     score_classes,
@@ -40,8 +43,8 @@ ENCODE, DECODE = 0, 1
 # log2 of the prior's strength in counts, in steps: 32 and 16.
 TOKEN_ALPHA = 5 * 64
 MIXED_ALPHA = 4 * 64
-# Learning rates of sharpness and of bonuses, per symbol.
-SHARPNESS_RATE = 109
+# Learning rates: of sharpness 0.061 in units of 2**-16, of bonuses 0.05 a symbol.
+SHARPNESS_RATE = 4000
 BONUS_RATE = 18904
 MOST_BONUS = 1 << 22
 _CERTAIN = np.int64(24 * 64)
@@ -129,11 +132,12 @@ def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _learn_sharpness(gradient, which, pattern, drop, freq, x):  # type: ignore[no-untyped-def]
+def _learn_sharpness(sharpness, which, plane, drop, freq, x):  # type: ignore[no-untyped-def]
+    """d log p(x) / d sharpness is how much less x dropped than is expected."""
     expected = np.int64(0)
     for s in range(drop.size):
         expected += np.int64(freq[s]) * np.int64(drop[s])
-    gradient[which, pattern] += expected - (np.int64(drop[x]) << np.int64(24))
+    add_gradient(sharpness, which, plane, -np.int64(drop[x]), -expected)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -158,7 +162,7 @@ def _plain_steps(unigram, plain):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _first_distribution(state, scratch, rows, plane, mood):  # type: ignore[no-untyped-def]
+def _first_distribution(state, scratch, rows, plane):  # type: ignore[no-untyped-def]
     """Plain frequency and the token contexts: scratch.first_freq, and its best symbol."""
     for s in range(scratch.score.size):
         scratch.score[s] = -(scratch.plain[plane, s] << np.int32(SCORE_SHIFT))
@@ -167,13 +171,13 @@ def _first_distribution(state, scratch, rows, plane, mood):  # type: ignore[no-u
         state.token_lists, state.token_experts, rows, plane, scratch.base, scratch.score,
         scratch.token_levels, scratch.token_begins, scratch.token_said,
     )  # fmt: skip
-    sharpness = state.shared.sharpness[0, mood]
+    sharpness = state.sharpness.weight[0, plane]
     _sharpen(scratch.score, sharpness, scratch.first_drop, scratch.steps)
     return frequencies_from_scores(scratch.steps, scratch.first_freq)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _last_distribution(state, scratch, class_rows, mixed_rows, plane, mood, pattern, best):  # type: ignore[no-untyped-def]
+def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, best):  # type: ignore[no-untyped-def]
     """Classes, mixed contexts and candidates on top of the first: scratch.last_freq."""
     places = state.places
     score = scratch.score
@@ -199,12 +203,12 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, mood, patt
         if candidate < score.size:
             bonus = state.shared.bonus[m, _bonus_index(places, scratch.seen, m, pattern)]
             score[candidate] += np.int32(bonus >> 2)
-    _sharpen(score, state.shared.sharpness[1, mood], scratch.last_drop, scratch.steps)
+    _sharpen(score, state.sharpness.weight[1, plane], scratch.last_drop, scratch.steps)
     frequencies_from_scores(scratch.steps, scratch.last_freq)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _learn(state, scratch, block, j, x, plane, mood, pattern, lesson):  # type: ignore[no-untyped-def]
+def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore[no-untyped-def]
     """Collect what symbol x, number j of the block, teaches.
 
     lesson: whether it teaches the token experts, who have most to read and learn as well from half
@@ -228,9 +232,8 @@ def _learn(state, scratch, block, j, x, plane, mood, pattern, lesson):  # type: 
         state.class_experts, scratch.class_levels, scratch.class_growth, scratch.mass,
         shared.classes[plane, x],
     )  # fmt: skip
-    gradient = shared.sharpness_gradient
-    _learn_sharpness(gradient, 0, mood, scratch.first_drop, scratch.first_freq, x)
-    _learn_sharpness(gradient, 1, mood, scratch.last_drop, scratch.last_freq, x)
+    _learn_sharpness(state.sharpness, 0, plane, scratch.first_drop, scratch.first_freq, x)
+    _learn_sharpness(state.sharpness, 1, plane, scratch.last_drop, scratch.last_freq, x)
     for m in range(places.copies.size):
         candidate = scratch.seen[places.copies[m]]
         if candidate < scratch.last_freq.size:
@@ -240,14 +243,7 @@ def _learn(state, scratch, block, j, x, plane, mood, pattern, lesson):  # type: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _train_shared(shared):  # type: ignore[no-untyped-def]
-    for which in range(shared.sharpness.shape[0]):
-        for i in range(shared.sharpness.shape[1]):
-            if shared.sharpness_gradient[which, i] != 0:
-                step = (shared.sharpness_gradient[which, i] * SHARPNESS_RATE) >> 26
-                value = shared.sharpness[which, i] + step
-                shared.sharpness[which, i] = min(max(value, LEAST_SHARPNESS), MOST_SHARPNESS)
-                shared.sharpness_gradient[which, i] = 0
+def _train_bonus(shared):  # type: ignore[no-untyped-def]
     for m in range(shared.bonus.shape[0]):
         for i in range(shared.bonus.shape[1]):
             if shared.bonus_gradient[m, i] != 0:
@@ -309,7 +305,6 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
     """
     positions = layout.positions
     stop = min(stop, symbols.shape[0] * positions)
-    half = state.places.pattern.shape[0]
     while True:
         _count_block(state, layout, block, symbols)
         if block.pending[0] < block.pending[1] or begin >= stop:
@@ -327,11 +322,10 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
             _find_rows(state.class_terms, layout, scratch.seen, own, p, block.class_rows[j])
             _find_rows(state.mixed_terms, layout, scratch.seen, own, p, block.mixed_rows[j])
             pattern = _pattern(state.places, scratch.seen)
-            mood = (plane << half) + pattern
 
-            best = _first_distribution(state, scratch, block.token_rows[j], plane, mood)
+            best = _first_distribution(state, scratch, block.token_rows[j], plane)
             _last_distribution(
-                state, scratch, block.class_rows[j], block.mixed_rows[j], plane, mood, pattern, best
+                state, scratch, block.class_rows[j], block.mixed_rows[j], plane, pattern, best
             )
             if mode == DECODE:
                 lane = (p // layout.columns) % lanes.shape[0]
@@ -346,12 +340,13 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
                 cum[i] = cumulative(scratch.last_freq, x)
                 freq[i] = scratch.last_freq[x]
             lesson = (t + p) % 2 == 0
-            _learn(state, scratch, block, j, x, plane, mood, pattern, lesson)
+            _learn(state, scratch, block, j, x, plane, pattern, lesson)
 
-        train(state.token_experts)
-        train(state.class_experts)
-        train(state.mixed_experts)
-        _train_shared(state.shared)
+        train(state.token_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
+        train(state.class_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
+        train(state.mixed_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
+        train(state.sharpness, SHARPNESS_RATE, LEAST_SHARPNESS, MOST_SHARPNESS)
+        _train_bonus(state.shared)
         block.pending[0] = begin
         block.pending[1] = end
         block.pending[2] = begin

@@ -78,7 +78,7 @@ class ClassCounts(NamedTuple):
 
 
 class Experts(NamedTuple):
-    """Weights of one kind of contexts with what their training needs."""
+    """Weights of one kind with what their training needs, a row a context (or distribution)."""
 
     weight: Array  # int64 (R, planes * LEVELS), WEIGHT_ONE is 1
     gradient: Array  # int64 (R, planes * LEVELS): this block's sum
@@ -90,8 +90,6 @@ class Shared(NamedTuple):
 
     unigram: Array  # int64 (planes, A): occurrences of each symbol
     classes: Array  # int64 (planes, A): class of each symbol
-    sharpness: Array  # int64 (2, planes * patterns): of the first and of the last distribution
-    sharpness_gradient: Array  # int64 (2, planes * patterns)
     bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-12 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
 
@@ -142,6 +140,7 @@ class State(NamedTuple):
     token_experts: Experts
     class_experts: Experts
     mixed_experts: Experts
+    sharpness: Experts  # (2, planes): of the first and of the last distribution
     shared: Shared
 
 
@@ -191,8 +190,7 @@ def _lists(rows: int) -> Lists:
     )
 
 
-def _experts(contexts: int, planes: int, first: int) -> Experts:
-    shape = (contexts, planes * LEVELS)
+def _experts(shape: tuple[int, int], first: int) -> Experts:
     return Experts(
         np.full(shape, first, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     )
@@ -228,14 +226,13 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
         _lists(_rows(token_terms)),
         ClassCounts(np.zeros((class_rows, layout.classes + 1), np.uint16)),
         _lists(_rows(mixed_terms)),
-        _experts(len(contexts.tokens), layout.planes, FIRST_WEIGHT),
-        _experts(len(contexts.classes), layout.planes, FIRST_CLASS_WEIGHT),
-        _experts(len(contexts.mixed), layout.planes, FIRST_WEIGHT),
+        _experts((len(contexts.tokens), layout.planes * LEVELS), FIRST_WEIGHT),
+        _experts((len(contexts.classes), layout.planes * LEVELS), FIRST_CLASS_WEIGHT),
+        _experts((len(contexts.mixed), layout.planes * LEVELS), FIRST_WEIGHT),
+        _experts((2, layout.planes), SHARPNESS_ONE),
         Shared(
             np.zeros((layout.planes, layout.alphabet), np.int64),
             np.tile(first_classes.astype(np.int64), (layout.planes, 1)),
-            np.full((2, layout.planes * patterns), SHARPNESS_ONE, np.int64),
-            np.zeros((2, layout.planes * patterns), np.int64),
             np.zeros((len(copies), 2 * patterns), np.int64),
             np.zeros((len(copies), 2 * patterns), np.int64),
         ),

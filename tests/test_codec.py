@@ -439,6 +439,7 @@ class TestCodec:
         [
             {"predictor": "best"},
             {"predictor": None},
+            {"predictor": np.array(["auto", "adaptive"])},
             {"alphabet": 1},
             {"alphabet": 1.5},
             {"chunk_frames": 0},
@@ -454,6 +455,20 @@ class TestCodec:
     def test_bad_settings(self, settings: dict[str, Any]) -> None:
         with pytest.raises(OptionError, match=next(iter(settings))):
             Codec(**settings)
+
+    @pytest.mark.parametrize("integer", [np.int64, np.uint8, np.array])
+    def test_numpy_integers_become_plain_ones(self, integer: Any) -> None:
+        tokens = walk((500, 3, 4), 50)
+        codec = Codec(
+            alphabet=integer(64),
+            chunk_frames=integer(200),
+            threads=integer(2),
+            max_tokens=integer(200),
+        )
+        plain = Codec(alphabet=64, chunk_frames=200, threads=2, max_tokens=200)
+        assert {type(value) for value in vars(codec).values()} == {int, str, bool}
+        assert codec == plain and codec.encode(tokens) == plain.encode(tokens)
+        assert same(codec.decode(codec.encode(tokens[:5])), tokens[:5])
 
     def test_functions_check_too(self) -> None:
         with pytest.raises(OptionError, match="predictor must be one of auto, adaptive, stored"):

@@ -136,17 +136,19 @@ class Codec:
     max_tokens: int = DEFAULT_MAX_TOKENS
 
     def __post_init__(self) -> None:
+        # Kept as plain ints: numpy's integers lack methods of int, and overflow.
         if self.alphabet is not None:
-            check_alphabet(self.alphabet)
-        if self.predictor not in CHOICES:
+            object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
+        if not isinstance(self.predictor, str) or self.predictor not in CHOICES:
             raise OptionError(
                 f"predictor must be one of {', '.join(CHOICES)}, not {self.predictor!r}"
             )
         if self.chunk_frames is not None:
-            _check_integer("chunk_frames", self.chunk_frames, 1)
+            frames = _checked_integer("chunk_frames", self.chunk_frames, 1)
+            object.__setattr__(self, "chunk_frames", frames)
         if self.threads is not None:
-            _check_integer("threads", self.threads, 1)
-        _check_integer("max_tokens", self.max_tokens, 0)
+            object.__setattr__(self, "threads", _checked_integer("threads", self.threads, 1))
+        object.__setattr__(self, "max_tokens", _checked_integer("max_tokens", self.max_tokens, 0))
 
     def encode(self, tokens: Any) -> bytes:
         """Compress one grid or a list of grids; see tokenzip.encode."""
@@ -209,13 +211,15 @@ def _check_limit(info: BlobInfo, selections: list[Selection], max_tokens: int) -
         )
 
 
-def _check_integer(name: str, value: Any, smallest: int) -> None:
+def _checked_integer(name: str, value: Any, smallest: int) -> int:
     try:
-        valid = not isinstance(value, (bool, np.bool_)) and operator.index(value) >= smallest
+        if not isinstance(value, (bool, np.bool_)):
+            number = operator.index(value)
+            if number >= smallest:
+                return number
     except TypeError:
-        valid = False
-    if not valid:
-        raise OptionError(f"{name} must be an integer of at least {smallest}, not {value!r}")
+        pass
+    raise OptionError(f"{name} must be an integer of at least {smallest}, not {value!r}")
 
 
 @contextmanager

@@ -489,3 +489,11 @@ class TestMemory:
 
     def test_planes_of_a_large_alphabet(self) -> None:
         assert self.peak(noise((300, 32), 65536), 65536) < 200 << 20
+
+
+class TestSurplus:
+    def test_words_left_over(self) -> None:
+        tokens = drifting((30, 6, 8), 40)
+        payload = coder_for(tokens, 40).encode(tokens)
+        with pytest.raises(CorruptError, match="left over"):
+            coder_for(tokens, 40).decode(payload + b"\xde\xad\xbe\xef" * 3, len(tokens))

@@ -18,9 +18,9 @@ Everything below is uint64 on purpose: numba makes a float64 of uint64 and int64
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenzip.coding.compiled import compiled
 from tokenzip.coding.constants import PRECISION, STATE_BITS, USABLE, WORD_BITS
 
 OFFSET, RANGE, NEXT, END = 0, 1, 2, 3
@@ -44,7 +44,7 @@ def new_state(lanes: int) -> NDArray[np.uint64]:
     return np.zeros((lanes, STATE_COLUMNS), np.uint64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def open_lane(state, lane, words, start, end):  # type: ignore[no-untyped-def]
     """Begin to decode words[start:end] (uint32) in row `lane` of `state`.
 
@@ -64,7 +64,7 @@ def open_lane(state, lane, words, start, end):  # type: ignore[no-untyped-def]
     state[lane, END] = np.uint64(last)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def peek(state, lane):  # type: ignore[no-untyped-def]
     """The quantile of the next symbol, int64: the symbol is the one with cum <= q < cum + freq.
 
@@ -80,7 +80,7 @@ def peek(state, lane):  # type: ignore[no-untyped-def]
     return np.int64(quantile) - np.int64(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _narrow(state, lane, words, offset, width):  # type: ignore[no-untyped-def]
     """Store a symbol's interval, taking in a word where it has become small."""
     if width < _MIN_RANGE:
@@ -94,7 +94,7 @@ def _narrow(state, lane, words, offset, width):  # type: ignore[no-untyped-def]
     state[lane, RANGE] = width
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def advance(state, lane, words, cum, freq):  # type: ignore[no-untyped-def]
     """Go past the symbol with this interval, the one peek's quantile lies in."""
     scale = state[lane, RANGE] >> _PRECISION
@@ -102,7 +102,7 @@ def advance(state, lane, words, cum, freq):  # type: ignore[no-untyped-def]
     _narrow(state, lane, words, offset, scale * np.uint64(freq))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def decode_bit(state, lane, words, freq_one):  # type: ignore[no-untyped-def]
     """One binary decision, int64: 0 or 1, or -1 when the words are corrupted.
 
@@ -126,7 +126,7 @@ def decode_bit(state, lane, words, freq_one):  # type: ignore[no-untyped-def]
     return np.int64(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def exhausted(state, lane):  # type: ignore[no-untyped-def]
     """Whether the lane's words may be used up: constriction's maybe_exhausted, exactly.
 
@@ -137,7 +137,7 @@ def exhausted(state, lane):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def find_symbol(cdf, quantile):  # type: ignore[no-untyped-def]
     """The symbol s with cdf[s] <= quantile < cdf[s + 1], int64, by bisection.
 
@@ -155,7 +155,7 @@ def find_symbol(cdf, quantile):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def decode_symbol(state, lane, words, cdf):  # type: ignore[no-untyped-def]
     """One symbol of the table `cdf` (as in find_symbol), int64, or -1: the words are corrupted."""
     quantile = peek(state, lane)
@@ -167,7 +167,7 @@ def decode_symbol(state, lane, words, cdf):  # type: ignore[no-untyped-def]
     return symbol
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def decode_table(words, cdf_rows, count):  # type: ignore[no-untyped-def]
     """Decode `count` symbols of one lane that is all of `words`.
 

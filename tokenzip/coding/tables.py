@@ -17,9 +17,9 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenzip.coding.compiled import compiled
 from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, USABLE
 
 SCORE_BITS = 6
@@ -50,7 +50,7 @@ _RUN = np.int64(64)
 _SHIFT = np.int64(32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     """Write the frequencies of one row of scores; return the index of the best score.
 
@@ -79,7 +79,7 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def cumulative(freq, symbol):  # type: ignore[no-untyped-def]
     """The sum of the frequencies before a symbol, int64."""
     total = np.int64(0)
@@ -88,7 +88,7 @@ def cumulative(freq, symbol):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
     """(symbol, its cumulative frequency) that a quantile 0 .. USABLE - 1 leads to."""
     cum = np.int64(0)
@@ -109,7 +109,7 @@ def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
     return symbol, cum
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def table_from_scores(scores, cdf):  # type: ignore[no-untyped-def]
     """Write the cumulative table of one row of scores.
 
@@ -125,7 +125,7 @@ def table_from_scores(scores, cdf):  # type: ignore[no-untyped-def]
         cdf[s + 1] = cum
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def interval_from_scores(scores, symbol):  # type: ignore[no-untyped-def]
     """(cum, freq) of one symbol of table_from_scores's table, int64."""
     freq = np.empty(scores.size, np.int32)
@@ -133,13 +133,13 @@ def interval_from_scores(scores, symbol):  # type: ignore[no-untyped-def]
     return cumulative(freq, symbol), np.int64(freq[symbol])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _fill_tables(scores, cdf):  # type: ignore[no-untyped-def]
     for i in range(scores.shape[0]):
         table_from_scores(scores[i], cdf[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _fill_intervals(scores, symbols, cum, freq):  # type: ignore[no-untyped-def]
     for i in range(scores.shape[0]):
         low, size = interval_from_scores(scores[i], np.int64(symbols[i]))

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenzip.coding.compiled import compiled
 
 from .contexts import Geometry
 from .logs import integer_sqrt, log2_steps
@@ -68,32 +69,39 @@ def _pair_counts(
     """
     key, count = np.empty(0, np.int64), np.empty(0, np.int64)
     waiting: list[NDArray[np.int64]] = []
-
-    def take_in() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        fresh, times = np.unique(np.concatenate(waiting), return_counts=True)
-        waiting.clear()
-        both = np.concatenate([key, fresh])
-        order = np.argsort(both, kind="stable")
-        merged, first = np.unique(both[order], return_index=True)
-        amounts = np.concatenate([count, times.astype(np.int64)])[order]
-        return merged, np.add.reduceat(amounts, first) if len(first) else amounts
-
+    size = 0
     for symbols, companions in pairs:
-        for start in range(0, len(symbols), step := max(1, MOST_PAIRS // max(1, symbols[:1].size))):
-            s = symbols[start : start + step].ravel().astype(np.int64)
-            c = companions[start : start + step].ravel().astype(np.int64)
+        all_s, all_c = symbols.reshape(-1), companions.reshape(-1)
+        for start in range(0, all_s.size, MOST_PAIRS):
+            s = all_s[start : start + MOST_PAIRS].astype(np.int64)
+            c = all_c[start : start + MOST_PAIRS].astype(np.int64)
             waiting.append(s * (2 * features) + c % features)
             waiting.append(c * (2 * features) + features + s % features)
-            if sum(w.size for w in waiting) >= 2 * MOST_PAIRS:
-                key, count = take_in()
-    return take_in() if waiting else (key, count)
+            size += s.size
+            if size >= MOST_PAIRS:
+                key, count = _merged(key, count, np.concatenate(waiting))
+                waiting.clear()
+                size = 0
+    return _merged(key, count, np.concatenate(waiting)) if waiting else (key, count)
+
+
+def _merged(
+    key: NDArray[np.int64], count: NDArray[np.int64], more: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sorted keys and their counts after `more` keys have come."""
+    fresh, times = np.unique(more, return_counts=True)
+    both = np.concatenate([key, fresh])
+    order = np.argsort(both, kind="stable")
+    keys, first = np.unique(both[order], return_index=True)
+    counts = np.concatenate([count, times.astype(np.int64)])[order]
+    return keys, np.add.reduceat(counts, first)
 
 
 def _repeats(pairs: Iterable[tuple[Symbols, Symbols]]) -> int:
     return sum(int(np.count_nonzero(s == c)) for s, c in pairs)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _vectors(symbol, feature, count, alphabet, features):  # type: ignore[no-untyped-def]
     """Normalised values of the sparse matrix's entries, and every symbol's total count."""
     totals = np.zeros(alphabet, np.int64)
@@ -116,7 +124,7 @@ def _vectors(symbol, feature, count, alphabet, features):  # type: ignore[no-unt
     return values, totals
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _centres(symbol, feature, values, label, centres):  # type: ignore[no-untyped-def]
     """The normalised sum of every class's vectors; symbols labelled -1 belong to none."""
     centres[:] = 0
@@ -134,7 +142,7 @@ def _centres(symbol, feature, values, label, centres):  # type: ignore[no-untype
             centres[f, k] = centres[f, k] * LENGTH // squares[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _k_means(symbol, feature, values, totals, seeds, features, classes):  # type: ignore[no-untyped-def]
     """Labels int64 (A,); ties go to the lower class, symbols never seen to class 0."""
     label = np.full(totals.size, -1, np.int64)

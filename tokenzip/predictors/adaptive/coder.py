@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenzip.coding.decoder import exhausted, open_lane
 from tokenzip.coding.decoder import new_state as new_lanes
-from tokenzip.coding.decoder import open_lane
 from tokenzip.coding.encoder import encode_lane
 from tokenzip.errors import CorruptError, UnsupportedVersionError
 
@@ -110,6 +110,8 @@ class AdaptiveCoder:
         symbols = np.zeros(shape, np.uint16).reshape(-1, self._layout.positions)
         lanes, words = self._open(payload, symbols.size)
         self._run(symbols, DECODE, lanes=lanes, words=words)
+        if not all(exhausted(lanes, lane) for lane in range(len(lanes))):
+            raise CorruptError("the payload has words left over", where="payload")
         return self._to_tokens(symbols, frames)
 
     def observe(self, tokens: Tokens) -> None:
@@ -216,6 +218,7 @@ class AdaptiveCoder:
         layout = self._layout
         if layout.split:
             halves = symbols.reshape(-1, 2).astype(np.uint32)
-            # At most 16 bits in all; that the token is in the alphabet is for the codec to check.
+            if (halves[:, 1] >> layout.low_bits).any():
+                raise CorruptError("a token's low half is too large", where="payload")
             symbols = ((halves[:, 0] << layout.low_bits) | halves[:, 1]).astype(np.uint16)
         return symbols.reshape(frames, *self._frame)

@@ -8,7 +8,8 @@ are trained by Adagrad (Duchi, Hazan and Singer, 2011) on the sum of a block's g
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tokenzip.coding.compiled import compiled
 
 from .logs import LOG2_STEPS, LOG_ONE_PLUS, LOWEST_U, integer_sqrt, log2_steps
 from .state import LENGTH, LEVELS, START, TOTAL, WEIGHT_ONE
@@ -28,7 +29,7 @@ WEIGHT_RATE = 205
 _ONE = np.int64(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _level(total):  # type: ignore[no-untyped-def]
     """0 for no experience, then 1 + floor(1.5 * log2(total)), at most LEVELS - 1."""
     if total == 0:
@@ -36,7 +37,7 @@ def _level(total):  # type: ignore[no-untyped-def]
     return min(np.int64(LEVELS - 1), _ONE + (np.int64(3) * log2_steps(total)) // np.int64(128))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def score_lists(lists, experts, rows, plane, base, score, levels, begins, said):  # type: ignore[no-untyped-def]
     """Add every list's evidence to `score`; remember who said what for the gradient.
 
@@ -63,7 +64,7 @@ def score_lists(lists, experts, rows, plane, base, score, levels, begins, said):
     begins[rows.size] = n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore[no-untyped-def]
     """Add one symbol's gradient of every expert; note the place of x in each list.
 
@@ -87,7 +88,7 @@ def learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore
             add_gradient(experts, r, levels[r], truth, expected)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
@@ -115,7 +116,7 @@ def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  #
             score[k] += weight * np.int32(gain)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-untyped-def]
     for r in range(levels.size):
         if levels[r] < 0:
@@ -126,7 +127,7 @@ def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-unty
         add_gradient(experts, r, levels[r], np.int64(growth[r, truth]), expected)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped-def]
     """d log p(x) / d weight = truth - expected, in steps; expected has 24 bits more."""
     gradient = ((truth << np.int64(24)) - expected) >> np.int64(16)
@@ -135,7 +136,7 @@ def add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped
     experts.energy[r, level] += coarse * coarse
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def train(experts, rate, least, most):  # type: ignore[no-untyped-def]
     """Adagrad on every weight that this block touched, rounded to the nearest integer."""
     for r in range(experts.weight.shape[0]):

@@ -16,8 +16,8 @@ order does not matter. FORMAT.md section 9 is the same in words.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from tokenzip.coding.compiled import compiled
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.tables import cumulative, frequencies_from_scores, symbol_at
 
@@ -52,7 +52,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.int64(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _look(state, layout, symbols, t, p, seen):  # type: ignore[no-untyped-def]
     """Fill `seen` (2D,) with the neighbours' symbols, then their classes; outside is one more."""
     neighbours = state.places.neighbours
@@ -74,7 +74,7 @@ def _look(state, layout, symbols, t, p, seen):  # type: ignore[no-untyped-def]
             seen[d + i] = state.shared.classes[q % layout.planes, symbol]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _shared_index(layout, symbols, t, p):  # type: ignore[no-untyped-def]
     """What every context of this symbol shares: its plane and, for a low half, the high half."""
     plane = p % layout.planes
@@ -86,7 +86,7 @@ def _shared_index(layout, symbols, t, p):  # type: ignore[no-untyped-def]
     return plane * layout.alphabet + high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _find_rows(terms, layout, seen, shared_index, p, rows):  # type: ignore[no-untyped-def]
     """Fill `rows` (R,) with the row of every context: a mixed-radix number, hashed if too large."""
     for r in range(terms.bits.size):
@@ -100,7 +100,7 @@ def _find_rows(terms, layout, seen, shared_index, p, rows):  # type: ignore[no-u
         rows[r] = terms.first[r] + np.int64(index)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _pattern(places, seen):  # type: ignore[no-untyped-def]
     """Which pairs of neighbours agree, a bit each."""
     bits = np.int64(0)
@@ -110,7 +110,7 @@ def _pattern(places, seen):  # type: ignore[no-untyped-def]
     return bits
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _bonus_index(places, seen, m, pattern):  # type: ignore[no-untyped-def]
     """Which bonus candidate m has: by pattern and by whether candidate 0 is the same symbol."""
     if m > 0 and seen[places.copies[m]] == seen[places.copies[0]]:
@@ -118,7 +118,7 @@ def _bonus_index(places, seen, m, pattern):  # type: ignore[no-untyped-def]
     return pattern
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
     """drop int32 (A,): steps below the best score; steps: the same, sharpened and negated."""
     high = score[0]
@@ -131,7 +131,7 @@ def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
         steps[s] = -((low * beta) >> np.int32(16))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _learn_sharpness(sharpness, which, plane, drop, freq, x):  # type: ignore[no-untyped-def]
     """d log p(x) / d sharpness is how much less x dropped than is expected."""
     expected = np.int64(0)
@@ -140,7 +140,7 @@ def _learn_sharpness(sharpness, which, plane, drop, freq, x):  # type: ignore[no
     add_gradient(sharpness, which, plane, -np.int64(drop[x]), -expected)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
     """Probability of each class in units of 2**-24."""
     mass[:] = 0
@@ -148,10 +148,11 @@ def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
         mass[symbol_class[s]] += np.int64(freq[s])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _plain_steps(unigram, plain):  # type: ignore[no-untyped-def]
-    """plain int32 (planes, A): -log2 of (2 n + 1) / (2 N + A) of every symbol, in steps."""
-    for z in range(unigram.shape[0]):
+@compiled
+def _plain_steps(layout, unigram, begin, end, plain):  # type: ignore[no-untyped-def]
+    """-log2 of (2 n + 1) / (2 N + A) of every symbol, in steps, in the planes of a block."""
+    for i in range(begin, min(end, begin + layout.planes)):
+        z = i % layout.positions % layout.planes
         total = np.int64(unigram.shape[1])
         for s in range(unigram.shape[1]):
             total += 2 * unigram[z, s]
@@ -161,7 +162,7 @@ def _plain_steps(unigram, plain):  # type: ignore[no-untyped-def]
             plain[z, s] = min(steps, np.int64(MOST_STEPS))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _first_distribution(state, scratch, rows, plane):  # type: ignore[no-untyped-def]
     """Plain frequency and the token contexts: scratch.first_freq, and its best symbol."""
     for s in range(scratch.score.size):
@@ -176,7 +177,7 @@ def _first_distribution(state, scratch, rows, plane):  # type: ignore[no-untyped
     return frequencies_from_scores(scratch.steps, scratch.first_freq)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, best):  # type: ignore[no-untyped-def]
     """Classes, mixed contexts and candidates on top of the first: scratch.last_freq."""
     places = state.places
@@ -207,7 +208,7 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
     frequencies_from_scores(scratch.steps, scratch.last_freq)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore[no-untyped-def]
     """Collect what symbol x, number j of the block, teaches.
 
@@ -242,7 +243,7 @@ def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore
             shared.bonus_gradient[m, _bonus_index(places, scratch.seen, m, pattern)] += miss
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _train_bonus(shared):  # type: ignore[no-untyped-def]
     for m in range(shared.bonus.shape[0]):
         for i in range(shared.bonus.shape[1]):
@@ -252,7 +253,7 @@ def _train_bonus(shared):  # type: ignore[no-untyped-def]
                 shared.bonus_gradient[m, i] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _block_end(layout, begin):  # type: ignore[no-untyped-def]
     """Where the block that starts at symbol `begin` ends (see contexts.geometry)."""
     end = begin + layout.block_symbols
@@ -263,7 +264,7 @@ def _block_end(layout, begin):  # type: ignore[no-untyped-def]
     return min(end, (begin // layout.positions + 1) * layout.positions)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _count_classed(state, mixed_rows, class_rows, mixed_places, x, k):  # type: ignore[no-untyped-def]
     """Count symbol x of class k in the contexts that have classes."""
     for r in range(mixed_rows.size):
@@ -272,7 +273,7 @@ def _count_classed(state, mixed_rows, class_rows, mixed_places, x, k):  # type: 
         count_class(state.class_counts, class_rows[r], k)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
     """Count the pending symbols of a coded block, as far as the pools have room."""
     positions = layout.positions
@@ -293,7 +294,7 @@ def _count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
         block.pending[0] = i + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, freq, lanes, words):  # type: ignore[no-untyped-def]
     """Code whole blocks from symbol `begin` until `stop` is reached or a pool is full.
 
@@ -310,7 +311,7 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
         if block.pending[0] < block.pending[1] or begin >= stop:
             return begin
         end = min(_block_end(layout, begin), symbols.shape[0] * positions)
-        _plain_steps(state.shared.unigram, scratch.plain)
+        _plain_steps(layout, state.shared.unigram, begin, end, scratch.plain)
         for i in range(begin, end):
             t = i // positions
             p = i % positions
@@ -353,7 +354,7 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
         begin = end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def recount(state, layout, scratch, symbols, begin, stop):  # type: ignore[no-untyped-def]
     """Count symbols `begin` to `stop` again in all contexts with classes, after these changed.
 

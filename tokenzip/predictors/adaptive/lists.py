@@ -7,7 +7,8 @@ state.Lists for the layout.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tokenzip.coding.compiled import compiled
 
 from .logs import MOST_COUNT
 from .state import FEWEST_ENTRIES, LENGTH, MOST_POOL, START, TOTAL
@@ -15,7 +16,7 @@ from .state import FEWEST_ENTRIES, LENGTH, MOST_POOL, START, TOTAL
 _ONE = np.int64(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _room_class(length):  # type: ignore[no-untyped-def]
     """log2 of the room of an array with so many entries."""
     bits = np.int64(2)
@@ -24,7 +25,7 @@ def _room_class(length):  # type: ignore[no-untyped-def]
     return bits
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def has_room(lists, rows):  # type: ignore[no-untyped-def]
     """Whether one more symbol in each of these rows fits the pool, whatever it is."""
     need = np.int64(0)
@@ -37,7 +38,7 @@ def has_room(lists, rows):  # type: ignore[no-untyped-def]
     return min(lists.top[0] + need, np.int64(MOST_POOL)) <= lists.pool.size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _take_array(lists, bits):  # type: ignore[no-untyped-def]
     """The start of an unused array with room for 2**bits entries, -1 when memory is used up."""
     start = lists.free[bits]
@@ -51,7 +52,7 @@ def _take_array(lists, bits):  # type: ignore[no-untyped-def]
     return start
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _append(lists, row, x):  # type: ignore[no-untyped-def]
     """A new entry of a row, counted once; none when memory is used up."""
     length = np.int64(lists.row[row, LENGTH])
@@ -76,10 +77,11 @@ def _append(lists, row, x):  # type: ignore[no-untyped-def]
     lists.row[row, LENGTH] = length + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
     """Count x once more in a row; `place` is its place in the list (see experts.learn_lists)."""
-    lists.row[row, TOTAL] += 1
+    if lists.row[row, TOTAL] < MOST_COUNT:
+        lists.row[row, TOTAL] += 1
     start = np.int64(lists.row[row, START])
     if place < 0:
         for e in range(-1 - place, np.int64(lists.row[row, LENGTH])):
@@ -93,7 +95,7 @@ def count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
         lists.pool[start + place] += np.uint32(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def count_class(counts, row, k):  # type: ignore[no-untyped-def]
     total = counts.table.shape[1] - 1
     if counts.table[row, k] < MOST_COUNT:

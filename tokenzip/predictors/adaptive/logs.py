@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import isqrt
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenzip.coding.compiled import compiled
 from tokenzip.coding.tables import SCORE_BITS, SCORE_ONE
 
 _DIRECT = 1024
@@ -57,7 +57,7 @@ LOG_ONE_PLUS: NDArray[np.int16] = np.array(
 LOG_ONE_PLUS.setflags(write=False)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def log2_steps(v):  # type: ignore[no-untyped-def]
     """round(64 * log2(v)) of an integer v >= 1, rounded down to ten leading bits first."""
     shift = np.int64(0)
@@ -74,7 +74,7 @@ def log2_steps(v):  # type: ignore[no-untyped-def]
     return np.int64(LOG2_STEPS[rest]) + shift * np.int64(64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def integer_sqrt(v):  # type: ignore[no-untyped-def]
     """floor(sqrt(v)) of an integer 0 <= v < 2**62, by Newton's rule from above."""
     if v < np.int64(2):

@@ -336,6 +336,12 @@ class TestSolid:
         info = tokenzip.inspect(tokenzip.encode(clips))
         assert [grid.alphabet for grid in info.grids] == [50, 60]
 
+    def test_sharing_does_not_flatter_the_ratio(self) -> None:
+        clips = [walk((300, 4, 4), 2), walk((300, 4, 4), 60), np.full((2, 4, 4), 65535)]
+        alone, solid = (tokenzip.inspect(tokenzip.encode(clips, solid=s)) for s in (False, True))
+        assert [grid.raw_bytes for grid in solid.grids] == [600, 3600, 64]
+        assert solid.raw_bytes == alone.raw_bytes
+
 
 class TestThreads:
     @pytest.mark.parametrize("solid", [False, True])
@@ -392,6 +398,18 @@ class TestBuffers:
         for function in (tokenzip.decode, tokenzip.inspect):
             with pytest.raises(DTypeError, match="a blob is bytes"):
                 function(blob)
+
+    @pytest.mark.parametrize("dtype", ["M8[s]", "m8[D]"])
+    def test_arrays_that_give_no_buffer(self, dtype: str) -> None:
+        for function in (tokenzip.decode, tokenzip.inspect):
+            with pytest.raises(DTypeError, match="a blob is bytes"):
+                function(np.zeros(3, dtype))
+
+    def test_closed_mmap(self) -> None:
+        mapped = mmap.mmap(-1, 8)
+        mapped.close()
+        with pytest.raises(DTypeError, match="a blob is bytes"):
+            tokenzip.decode(mapped)
 
     def test_strided_buffer(self) -> None:
         with pytest.raises(DTypeError, match="contiguous"):

@@ -190,7 +190,11 @@ def test_shared_alphabets() -> None:
     grids, _ = token_grids(
         [np.full((2, 3), 5), np.full((4, 3), 9), np.full((2, 4), 7), np.ones((2, 3), bool)]
     )
-    assert [grid.alphabet for grid in share_alphabets(grids)] == [10, 10, 8, 2]
+    assert [grid.alphabet for grid in share_alphabets(grids)] == [6, 10, 8, 2]
+    grids, _ = token_grids([np.full((2, 3), top) for top in (5, 7, 6, 8, 15, 1, 0, 3)])
+    shared = share_alphabets(grids)
+    assert [grid.alphabet for grid in shared] == [8, 8, 8, 16, 16, 2, 2, 4]
+    assert [grid.raw_bytes for grid in shared] == [grid.raw_bytes for grid in grids]
 
 
 def test_memory_of_a_big_input_stays_near_one_uint16_copy() -> None:

@@ -60,8 +60,8 @@ def encode(
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
             than prediction saves, a grid is stored as one chunk.
         solid: let what was learned flow from chunk to chunk and from grid to grid (of the same
-            alphabet and frame shape; inferred alphabets are made equal for this). Smaller, but a
-            frame can only be decoded after all that came before it.
+            alphabet and frame shape; inferred alphabets of the same number of bits are made equal
+            for this). Smaller, but a frame can only be decoded after all that came before it.
         threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
             of its own. The bytes are the same for any number. A solid blob uses one thread.
 
@@ -227,7 +227,7 @@ def _bytes_of(blob: Any) -> Iterator[memoryview]:
     """A flat view of the blob's bytes, given back at the end so that a mmap can be closed."""
     try:
         view = memoryview(blob)
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         raise DTypeError(
             f"a blob is bytes or a buffer of bytes, not {type(blob).__name__}"
         ) from None

@@ -119,17 +119,18 @@ def token_grids(tokens: Any, alphabet: int | None = None) -> tuple[list[TokenGri
 
 
 def share_alphabets(grids: list[TokenGrid]) -> list[TokenGrid]:
-    """Give grids of integers with the same frame shape the largest of their alphabets.
+    """Give grids of integers with the same frame shape and bits the largest of their alphabets.
 
     Alphabets that were inferred differ by chance from clip to clip; alike, the clips can share
-    one coder state. Grids of bools keep theirs.
+    one coder state. Grids of bools keep theirs, and so do those whose raw size would change.
     """
-    largest: dict[tuple[int, ...], int] = {}
+    largest: dict[tuple[tuple[int, ...], int], int] = {}
     for grid in grids:
         if grid.dtype.kind != "b":
-            largest[grid.frame] = max(largest.get(grid.frame, 0), grid.alphabet)
+            key = grid.frame, grid.bits
+            largest[key] = max(largest.get(key, 0), grid.alphabet)
     return [
-        grid if grid.dtype.kind == "b" else replace(grid, alphabet=largest[grid.frame])
+        grid if grid.dtype.kind == "b" else replace(grid, alphabet=largest[grid.frame, grid.bits])
         for grid in grids
     ]
 

@@ -196,7 +196,7 @@ class TestFields:
 class TestChunks:
     @given(frames=st.integers(1, 10_000), size=st.integers(1, 3_000))
     def test_bounds_cover_all_frames_and_none_is_tiny(self, frames: int, size: int) -> None:
-        bounds = chunk_bounds(frames, size)
+        bounds = list(chunk_bounds(frames, size))
         assert len(bounds) == chunk_count(frames, size)
         assert bounds[0][0] == 0 and bounds[-1][1] == frames
         assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))

@@ -311,6 +311,38 @@ class TestNothingIsAllocatedForALie:
         assert len(tokenzip.decode(good)) == 3
         self.refuse(sealed(b"\x01\0\0" + varint(count) + 3 * empty))
 
+    def test_many_small_chunks(self) -> None:
+        """Beyond the limit the tables are checked, and nothing is kept of them."""
+        count = 50_000
+        chunk = bytes(9)
+        shape = write_dtype(np.dtype("u1")) + write_shape((count,))
+        one = shape + varint(254) + varint(1) + count * chunk
+        blob = sealed(b"\0\0\0" + one, bytes(count))
+        grid = write_dtype(np.dtype("u1")) + write_shape((1,)) + varint(254) + varint(0) + chunk
+        blobs = [blob, sealed(b"\x01\0\0" + varint(count) + count * grid, bytes(count))]
+        for blob in blobs:
+            tracemalloc.start()
+            try:
+                with pytest.raises(LimitError, match=f"pass max_tokens={count}$"):
+                    tokenzip.decode(blob, max_tokens=100)
+                assert tracemalloc.get_traced_memory()[1] < 3 * len(blob)
+            finally:
+                tracemalloc.stop()
+            with pytest.raises(TruncatedError):
+                tokenzip.decode(blob[:-1], max_tokens=100)
+            assert tokenzip.inspect(blob).tokens == count
+
+    def test_many_empty_grids(self) -> None:
+        count = 20_000
+        empty = write_dtype(np.dtype(">i8")) + write_shape((0,)) + varint(0) + varint(0)
+        blob = sealed(b"\x01\0\0" + varint(count) + count * empty)
+        tracemalloc.start()
+        try:
+            assert len(tokenzip.decode(blob, max_tokens=0)) == count
+            assert tracemalloc.get_traced_memory()[1] < 500 * count
+        finally:
+            tracemalloc.stop()
+
     def test_header_length(self) -> None:
         for length in (2**20, 2**40, 2**62):
             error = self.refuse(b"\xf7TKZ\x01" + varint(length) + bytes(50))

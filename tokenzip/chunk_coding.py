@@ -105,7 +105,7 @@ def store_grid(grid: TokenGrid) -> CodedGrid:
 def _plan(grid: TokenGrid, chunk_frames: int) -> list[_Job]:
     if grid.tokens.size == 0:
         return []
-    bounds = chunk_bounds(grid.frames, chunk_frames)
+    bounds = list(chunk_bounds(grid.frames, chunk_frames))
     largest = max(stop - start for start, stop in bounds) * grid.frame_tokens
     return [_Job(grid, start, stop, largest) for start, stop in bounds]
 
@@ -156,15 +156,21 @@ def _coded_grid(grid: TokenGrid, chunk_frames: int, chunks: list[CodedChunk]) ->
 # Decoding
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Task:
     """One chunk to decode: where it is, and where its wanted frames go."""
 
     grid: GridInfo
     chunk: ChunkInfo
-    where: str
+    grid_number: int | None  # in a list
+    number: int
     selection: Selection
     output: npt.NDArray[Any]
+
+    @property
+    def where(self) -> str:
+        chunk = f"chunk {self.number}"
+        return chunk if self.grid_number is None else f"grid {self.grid_number} {chunk}"
 
     @property
     def wanted(self) -> bool:
@@ -191,7 +197,8 @@ def decode_chunks(
         _Task(
             grid,
             chunk,
-            f"grid {number} chunk {index}" if info.is_list else f"chunk {index}",
+            number if info.is_list else None,
+            index,
             selection,
             output,
         )

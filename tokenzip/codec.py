@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .blob import BlobInfo, CodedGrid, read_header, write_blob
+from .blob import BlobInfo, CodedGrid, check_limit, read_header, write_blob
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
-from .errors import DTypeError, LimitError, OptionError
+from .errors import DTypeError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
 from .predictors import CHOICES, resolve
 from .selection import Frames, Selection
@@ -176,12 +176,13 @@ class Codec:
     def decode(self, blob: Any, *, frames: Frames = None) -> Array | list[Array]:
         """The tokens of a blob; see tokenzip.decode."""
         with _bytes_of(blob) as data:
-            info = read_header(data)
+            info = read_header(data, max_tokens=self.max_tokens, some_frames=frames is not None)
             selections = [Selection.of(frames, grid) for grid in info.grids]
-            _check_limit(info, selections, self.max_tokens)
+            if frames is not None and not info.solid:
+                check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
             outputs = decode_chunks(data, info, selections, threads=self.threads or 1)
         arrays = [
-            output[0] if selection.drop_axis else output.reshape(output.shape[: len(grid.shape)])
+            output[0] if selection.drop_axis else output if grid.shape else output.reshape(())
             for output, selection, grid in zip(outputs, selections, info.grids, strict=True)
         ]
         return arrays if info.is_list else arrays[0]
@@ -194,21 +195,13 @@ def _frugal(grid: TokenGrid, coded: CodedGrid) -> CodedGrid:
     return min(coded, store_grid(grid), key=lambda candidate: candidate.size)
 
 
-def _check_limit(info: BlobInfo, selections: list[Selection], max_tokens: int) -> None:
-    if info.solid:
-        tokens = info.tokens
-    else:
-        tokens = sum(
-            chunk.frames * grid.frame_tokens
-            for grid, selection in zip(info.grids, selections, strict=True)
-            for chunk in grid.chunks
-            if selection.needs(chunk)
-        )
-    if tokens > max_tokens:
-        raise LimitError(
-            f"{tokens} tokens would have to be decoded, but max_tokens is {max_tokens}; "
-            f"if you trust this blob, pass max_tokens={tokens}"
-        )
+def _tokens_of_needed_chunks(info: BlobInfo, selections: list[Selection]) -> int:
+    return sum(
+        chunk.frames * grid.frame_tokens
+        for grid, selection in zip(info.grids, selections, strict=True)
+        for chunk in grid.chunks
+        if selection.needs(chunk)
+    )
 
 
 def _checked_integer(name: str, value: Any, smallest: int) -> int:

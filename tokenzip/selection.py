@@ -13,7 +13,7 @@ from .errors import OptionError
 Frames: TypeAlias = "int | slice | None"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The wanted frames of one grid, in the order wanted.
 

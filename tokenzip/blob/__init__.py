@@ -2,7 +2,7 @@
 
 from .chunks import chunk_bounds, chunk_count, default_chunk_frames
 from .info import BlobInfo, ChunkInfo, GridInfo, dtype_name
-from .read import read_header
+from .read import check_limit, read_header
 from .write import CodedChunk, CodedGrid, write_blob
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "CodedChunk",
     "CodedGrid",
     "GridInfo",
+    "check_limit",
     "chunk_bounds",
     "chunk_count",
     "default_chunk_frames",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 #: Defaults: a chunk has at least this many frames and at least this many tokens. 1200 frames are
 #: one commaVQ clip (a minute of video); the tokens keep chunks of thin streams (audio codes, 1-D)
 #: long enough to learn from.
@@ -20,8 +22,9 @@ def chunk_count(frames: int, chunk_frames: int) -> int:
     return max(1, whole + (2 * tail >= chunk_frames))
 
 
-def chunk_bounds(frames: int, chunk_frames: int) -> list[tuple[int, int]]:
+def chunk_bounds(frames: int, chunk_frames: int) -> Iterator[tuple[int, int]]:
     """First and last-plus-one frame of every chunk; the last takes the tail (or is the tail)."""
-    count = chunk_count(frames, chunk_frames)
-    starts = [number * chunk_frames for number in range(count)]
-    return list(zip(starts, [*starts[1:], frames], strict=True))
+    last = (chunk_count(frames, chunk_frames) - 1) * chunk_frames
+    for start in range(0, last, chunk_frames):
+        yield start, start + chunk_frames
+    yield last, frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,12 @@ def read_dtype(reader: Reader) -> np.dtype[Any]:
     number, big = code & ~_BIG_ENDIAN, bool(code & _BIG_ENDIAN)
     if number >= len(_DTYPES) or (big and np.dtype(_DTYPES[number]).itemsize == 1):
         raise CorruptError(f"dtype code {code} does not exist", where="header")
+    return _dtype(number, big)
+
+
+@cache
+def _dtype(number: int, big: bool) -> np.dtype[Any]:
+    # One object for all grids: a blob can hold very many.
     dtype: np.dtype[Any] = np.dtype(_DTYPES[number]).newbyteorder(">" if big else "<")
     return dtype
 

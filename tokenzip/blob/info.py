@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return "bool" if dtype.kind == "b" else dtype.str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkInfo:
     """One run of frames that was coded as a unit.
 
@@ -39,7 +39,7 @@ class ChunkInfo:
     token_crc: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GridInfo:
     """One token grid.
 
@@ -105,7 +105,7 @@ class GridInfo:
             "raw_bytes": self.raw_bytes,
             "payload_bytes": self.payload_bytes,
             "chunk_frames": self.chunk_frames,
-            "chunks": [vars(chunk).copy() for chunk in self.chunks],
+            "chunks": [asdict(chunk) for chunk in self.chunks],
         }
 
 

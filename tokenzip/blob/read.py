@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..errors import (
     CorruptError,
+    LimitError,
     NotABlobError,
     TrailingDataError,
     TruncatedError,
@@ -40,8 +42,16 @@ _CHUNK_RECORD = 9
 _FIXED = len(MAGIC) + 1
 
 
-def read_header(blob: memoryview) -> BlobInfo:
+def read_header(
+    blob: memoryview, *, max_tokens: int | None = None, some_frames: bool = False
+) -> BlobInfo:
     """Parse and check the header of a blob, given whole as a view of bytes.
+
+    Args:
+        blob: all of it.
+        max_tokens: the most tokens that may have to be decoded; None if none will be.
+        some_frames: only some frames will be decoded, so that the limit holds for solid blobs
+            only; of others it is the caller's to check.
 
     Raises:
         NotABlobError: empty, or another magic number.
@@ -49,6 +59,7 @@ def read_header(blob: memoryview) -> BlobInfo:
         TruncatedError: shorter than the header says.
         CorruptError: the header's checksum or one of its fields is wrong.
         TrailingDataError: longer than the header says.
+        LimitError: good, but of more than max_tokens.
     """
     fields, header_bytes = _checked_fields(blob)
     reader = Reader(fields)
@@ -70,13 +81,23 @@ def read_header(blob: memoryview) -> BlobInfo:
     count = reader.varint("grid count") if is_list else 1
     if count * _GRID_RECORD > reader.left:
         raise _corrupt(f"{count} grids cannot be described in {reader.left} bytes")
+    if some_frames and not solid:
+        max_tokens = None
     offset = header_bytes
+    tokens = 0
     grids = []
     for index in range(count):
         where = f"grid {index}" if is_list else "the grid"
-        grid = _read_grid(reader, offset, where, predicted=number != 0)
-        grids.append(grid)
-        offset += grid.payload_bytes
+        grid = _read_grid(reader, where)
+        tokens += grid.tokens
+        chunks = _read_chunks(reader, grid, offset, where, predicted=number != 0)
+        if max_tokens is None or tokens <= max_tokens:
+            grids.append(replace(grid, chunks=tuple(chunks)))
+            offset += grids[-1].payload_bytes
+        else:
+            # Refused in the end: the rest is checked and counted, but nothing is kept of it.
+            grids.clear()
+            offset += sum(chunk.bytes for chunk in chunks)
     if reader.left:
         raise _corrupt(f"{reader.left} bytes are left over after the last field")
     if blob.nbytes < offset:
@@ -85,6 +106,8 @@ def read_header(blob: memoryview) -> BlobInfo:
         )
     if blob.nbytes > offset:
         raise TrailingDataError(f"{blob.nbytes - offset} bytes follow the end of the blob")
+    if max_tokens is not None:
+        check_limit(tokens, max_tokens)
     return BlobInfo(
         version=VERSION,
         predictor=PREDICTORS[number],
@@ -96,6 +119,15 @@ def read_header(blob: memoryview) -> BlobInfo:
         header_bytes=header_bytes,
         total_bytes=blob.nbytes,
     )
+
+
+def check_limit(tokens: int, max_tokens: int) -> None:
+    """LimitError if more tokens than allowed would have to be decoded."""
+    if tokens > max_tokens:
+        raise LimitError(
+            f"{tokens} tokens would have to be decoded, but max_tokens is {max_tokens}; "
+            f"if you trust this blob, pass max_tokens={tokens}"
+        )
 
 
 def _checked_fields(blob: memoryview) -> tuple[bytes, int]:
@@ -133,7 +165,8 @@ def _checked_fields(blob: memoryview) -> tuple[bytes, int]:
     return header[reader.position :], end + 4
 
 
-def _read_grid(reader: Reader, offset: int, where: str, *, predicted: bool) -> GridInfo:
+def _read_grid(reader: Reader, where: str) -> GridInfo:
+    """A grid up to its chunk table, which has room in what is left."""
     dtype = read_dtype(reader)
     shape = read_shape(reader)
     alphabet = reader.varint("alphabet") + MIN_ALPHABET
@@ -150,13 +183,14 @@ def _read_grid(reader: Reader, offset: int, where: str, *, predicted: bool) -> G
         raise _corrupt(f"{where} has one chunk, which must be written as such")
     if count * _CHUNK_RECORD > reader.left:
         raise _corrupt(f"{count} chunks of {where} cannot be listed in {reader.left} bytes")
-    chunks = tuple(_read_chunks(reader, grid, offset, where, predicted=predicted))
-    return GridInfo(shape, dtype, alphabet, grid.chunk_frames, chunks)
+    return grid
 
 
 def _read_chunks(
     reader: Reader, grid: GridInfo, offset: int, where: str, *, predicted: bool
 ) -> Iterator[ChunkInfo]:
+    if grid.tokens == 0:
+        return
     for start, stop in chunk_bounds(grid.frames, grid.chunk_frames or grid.frames):
         packed = ((stop - start) * grid.frame_tokens * grid.bits + 7) // 8
         code = reader.varint("chunk table")

@@ -138,6 +138,9 @@ class TestSecondReader:
         assert (info.parameters, info.model, info.solid) == (b"\x01\x02", b"identity", True)
         assert [chunk.kind for chunk in info.grids[0].chunks] == ["predicted", "stored"]
         assert info.grids[0].chunks[1].offset == info.header_bytes + 4
+        for frames in (None, slice(0)):
+            with pytest.raises(UnsupportedVersionError, match=r"needs a model.*update tokenzip"):
+                tokenzip.decode(blob, frames=frames)
 
 
 class TestVarint:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .blob import BlobInfo, CodedGrid, check_limit, read_header, write_blob
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
-from .errors import DTypeError, OptionError
+from .errors import DTypeError, OptionError, UnsupportedVersionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
 from .predictors import CHOICES, resolve
 from .selection import Frames, Selection
@@ -177,6 +177,11 @@ class Codec:
         """The tokens of a blob; see tokenzip.decode."""
         with _bytes_of(blob) as data:
             info = read_header(data, max_tokens=self.max_tokens, some_frames=frames is not None)
+            if info.model is not None:
+                raise UnsupportedVersionError(
+                    f"the blob needs a model, {info.model.hex()}, and this version's predictor "
+                    f"{info.predictor!r} takes none: update tokenzip"
+                )
             selections = [Selection.of(frames, grid) for grid in info.grids]
             if frames is not None and not info.solid:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)

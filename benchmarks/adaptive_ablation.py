@@ -1,7 +1,7 @@
 """What each part of the adaptive predictor is worth, in bits a token, on training clips.
 
     python benchmarks/adaptive_ablation.py                       # a table, a few minutes
-    python benchmarks/adaptive_ablation.py --markdown benchmarks/ABLATION.md
+    python benchmarks/adaptive_ablation.py --markdown out/ablation.md
 
 Only training parts of the data are used (TOKENZIP_DATA, else ../shared/data): settings are chosen
 here, not on what results are reported on. Every line changes one thing of the predictor as it is;

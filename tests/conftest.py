@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,12 @@ from hypothesis import HealthCheck, settings
 from tokenzip.blob.fields import PREDICTORS
 
 # Times vary with the machine and with compilation; what is tested here is correctness.
+# Started in the background (nohup, a shell's &), pytest would hand ignored signals down to the
+# processes that the tests interrupt.
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
+
 settings.register_profile(
     "tokenzip", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,7 +1,8 @@
 """The adaptive predictor: no model, learns while it codes, in integers (DESIGN.md section 7).
 
 logs.py logarithms in integers, contexts.py which contexts a geometry gets, state.py what is
-remembered, classes.py symbols grouped by behaviour, kernel.py the coding loop, coder.py payloads.
+remembered, lists.py counts, experts.py their votes, classes.py symbols grouped by behaviour,
+kernel.py the coding loop, coder.py payloads.
 """
 
 from __future__ import annotations

@@ -13,6 +13,12 @@
     │   ├── CorruptError           a checksum or a field is wrong; .where
     │   ├── TrailingDataError      bytes follow the end of the blob
     │   └── LimitError             more tokens than the caller allowed
+    ├── ModelError                 a model cannot be used                           (ValueError)
+    │   ├── ModelFormatError       not a model file, or a damaged one
+    │   ├── UnsupportedModelError  a model written by a newer tokenzip
+    │   ├── UnsafeModelError       its sums could overflow; .layer
+    │   ├── ModelMismatchError     made for other frames or another alphabet
+    │   └── MissingModelError      a blob needs a model that is not here; .identity
     ├── FileError                  reading or writing a token file                  (OSError)
     │   ├── FileFormatError        the file is not what its name or the options say
     │   └── FileExistsRefusedError the target exists and overwriting was not asked for
@@ -37,6 +43,10 @@ __all__ = [
     "InputError",
     "LimitError",
     "MissingDependencyError",
+    "MissingModelError",
+    "ModelError",
+    "ModelFormatError",
+    "ModelMismatchError",
     "NotABlobError",
     "OptionError",
     "ShapeError",
@@ -44,6 +54,8 @@ __all__ = [
     "TokenzipError",
     "TrailingDataError",
     "TruncatedError",
+    "UnsafeModelError",
+    "UnsupportedModelError",
     "UnsupportedVersionError",
 ]
 
@@ -116,6 +128,46 @@ class TrailingDataError(BlobError):
 
 class LimitError(BlobError):
     """The blob holds more tokens than the caller allowed with max_tokens."""
+
+
+class ModelError(TokenzipError, ValueError):
+    """A model cannot be used."""
+
+
+class ModelFormatError(ModelError):
+    """Not a model file, or a damaged one."""
+
+
+class UnsupportedModelError(ModelError):
+    """The model was written by a newer tokenzip."""
+
+
+class UnsafeModelError(ModelError):
+    """The model's weights would let a sum overflow.
+
+    Attributes:
+        layer: the layer at fault.
+    """
+
+    def __init__(self, message: str, *, layer: str = "") -> None:
+        super().__init__(message)
+        self.layer = layer
+
+
+class ModelMismatchError(ModelError):
+    """The model was made for frames of another shape, or for another alphabet."""
+
+
+class MissingModelError(ModelError):
+    """A blob needs a model that was not given and is nowhere to be found.
+
+    Attributes:
+        identity: the SHA-256 that it must have, in hexadecimal.
+    """
+
+    def __init__(self, message: str, *, identity: str = "") -> None:
+        super().__init__(message)
+        self.identity = identity
 
 
 class FileError(TokenzipError, OSError):

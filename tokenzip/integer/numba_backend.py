@@ -1,0 +1,418 @@
+"""The integer operations on CPUs, compiled by numba; what they mean stands in __init__.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coding.compiled import compiled
+from ..coding.decoder import advance, exhausted, new_state, open_lane, peek
+from ..coding.tables import cumulative, frequencies_from_scores, symbol_at
+from . import (
+    CELL_LIMIT,
+    GATE_LIMIT,
+    LARGEST,
+    ONE,
+    SCORE_LIMIT,
+)
+from .layers import LaneRows, Layer, Places
+
+#: Multiply-accumulates below which a piece of work is not worth another thread.
+_WORTH_A_THREAD = 2_000_000
+#: Rows that share a weight row while it is in the first-level cache.
+_BLOCK = 16
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer as the compiled functions take it: LLVM makes multiply-adds of int16 products."""
+
+    weight: npt.NDArray[np.int16]
+    bias: Int32
+    multiplier: npt.NDArray[np.int64]
+    shift: np.int64
+
+
+class Operations:
+    """The operations on numpy arrays, by up to `threads` threads."""
+
+    name = "numba"
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    # Arrays in and out
+
+    def layer(self, layer: Layer) -> _Layer:
+        return _Layer(
+            np.ascontiguousarray(layer.weight, np.int16),
+            layer.bias,
+            layer.multiplier.astype(np.int64),
+            np.int64(layer.shift),
+        )
+
+    def places(self, places: Places) -> Places:
+        return places
+
+    def array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return array
+
+    def numpy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return array
+
+    def full(self, shape: tuple[int, ...], value: int, dtype: str) -> npt.NDArray[Any]:
+        return np.full(shape, value, dtype)
+
+    def concatenate(self, parts: list[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
+        return np.concatenate(parts, axis)
+
+    def broadcast(self, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        return np.broadcast_to(array, shape)
+
+    def contiguous(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(array)
+
+    def relu(self, x: Int8) -> Int8:
+        return np.maximum(x, np.int8(0))
+
+    # What networks are made of
+
+    def embed(self, table: Int8, symbols: Int32) -> Int8:
+        out = np.empty((*symbols.shape[:-1], table.shape[0] * table.shape[2]), np.int8)
+        _embed(table, symbols.reshape(-1, symbols.shape[-1]), out.reshape(-1, out.shape[-1]))
+        return out
+
+    def windows(
+        self, values: npt.NDArray[Any], places: Places, first: int, frames: int
+    ) -> npt.NDArray[Any]:
+        count, sites = places.site.shape
+        shape = (values.shape[0], frames, sites, count * values.shape[3])
+        out = np.empty(shape, values.dtype)
+        _windows(values, places.back, places.site, first, out)
+        return out
+
+    def matches(
+        self, symbols: Int32, a: Places, b: Places, first: int, frames: int, none: int
+    ) -> Int8:
+        count, sites = a.site.shape
+        out = np.empty((symbols.shape[0], frames, sites, count * symbols.shape[3]), np.int8)
+        _matches(symbols, a.back, a.site, b.back, b.site, first, none, out)
+        return out
+
+    def linear(self, x: Int8, layer: _Layer) -> Int32:
+        rows = _rows(x)
+        out = np.empty((len(rows), len(layer.bias)), np.int32)
+        self._split(
+            lambda s: _linear(rows[s], layer.weight, layer.bias, out[s]),
+            len(rows),
+            layer.weight.size,
+        )
+        return out.reshape(*x.shape[:-1], len(layer.bias))
+
+    def dense(
+        self,
+        x: Int8,
+        layer: _Layer,
+        low: int,
+        add: Int32 | None = None,
+        residual: Int8 | None = None,
+    ) -> Int8:
+        rows, outputs = _rows(x), len(layer.bias)
+        out = np.empty((len(rows), outputs), np.int8)
+        # Without either an array of no rows is handed over, so that one version is compiled.
+        adds = np.empty((0, outputs), np.int32) if add is None else add.reshape(-1, outputs)
+        rest = np.empty((0, outputs), np.int8) if residual is None else residual.reshape(-1, outputs)
+
+        def work(s: slice) -> None:
+            part_add = adds[s] if len(adds) else adds
+            part_rest = rest[s] if len(rest) else rest
+            _dense(
+                *(rows[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(low, part_add, part_rest, out[s]),
+            )
+
+        self._split(work, len(rows), layer.weight.size)
+        return out.reshape(*x.shape[:-1], len(layer.bias))
+
+    def lstm(
+        self, x: Int8, layer: _Layer, state: tuple[Int8, Int32], tables: tuple[Int32, Int32]
+    ) -> tuple[Int8, tuple[Int8, Int32]]:
+        frames, rows, _ = x.shape
+        h, c = state[0].copy(), state[1].copy()
+        out = np.empty((frames, rows, h.shape[1]), np.int8)
+
+        def work(s: slice) -> None:
+            _lstm(
+                *(x, layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(tables[0], tables[1], h, c, out, s.start, s.stop),
+            )
+
+        self._split(work, rows, layer.weight.size * frames)
+        return out, (h, c)
+
+    def intervals(
+        self, z: Int8, layer: _Layer, candidates: Int32, targets: Int32
+    ) -> tuple[Int32, Int32]:
+        cum, freq = np.empty(len(z), np.int32), np.empty(len(z), np.int32)
+        self._split(
+            lambda s: _intervals(
+                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(candidates[s], targets[s], cum[s], freq[s]),
+            ),
+            len(z),
+            layer.weight.size,
+        )
+        return cum, freq
+
+    def scores(self, z: Int8, layer: _Layer, candidates: Int32) -> Int32:
+        """The scores themselves, int32 (R, symbols): for tests and reports."""
+        symbols = len(layer.bias) - candidates.shape[1]
+        out = np.empty((len(z), symbols), np.int32)
+        _score_rows(z, layer.weight, layer.bias, layer.multiplier, layer.shift, candidates, out)
+        return out
+
+    def open_lanes(self, words: npt.NDArray[np.uint32], bounds: npt.NDArray[np.int64]) -> Any:
+        """Lanes side by side: lane i is words[bounds[i]:bounds[i + 1]]."""
+        state = new_state(len(bounds) - 1)
+        for lane in range(len(bounds) - 1):
+            open_lane(state, lane, words, bounds[lane], bounds[lane + 1])
+        return words, state
+
+    def lanes_exhausted(self, lanes: Any) -> bool:
+        """Whether all lanes ended with their last word, as an encoder's do."""
+        _, state = lanes
+        return all(exhausted(state, lane) for lane in range(len(state)))
+
+    def decode(
+        self, z: Int8, layer: _Layer, candidates: Int32, lanes: Any, rows: LaneRows
+    ) -> Int32:
+        words, state = lanes
+        out = np.empty(len(z), np.int32)
+        self._split(
+            lambda s: _decode(
+                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(candidates[s], words, state, rows.lanes[s], out[s]),
+            ),
+            len(z),
+            layer.weight.size,
+            rows.unit,
+        )
+        return out
+
+    def _split(
+        self, work: Callable[[slice], None], rows: int, cost: int, unit: int = 1
+    ) -> None:
+        """work on all rows, by threads where it pays; each gets whole units of rows."""
+        parts = min(self._threads, rows // unit, rows * cost // _WORTH_A_THREAD)
+        if self._pool is None or parts <= 1:
+            work(slice(0, rows))
+            return
+        bounds = [rows // unit * part // parts * unit for part in range(parts)] + [rows]
+        slices = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        for _ in self._pool.map(work, slices):
+            pass
+
+
+def _rows(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """x as a matrix; not by -1, which does not work for rows of no entries."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@compiled
+def _embed(table, symbols, out):  # type: ignore[no-untyped-def]
+    planes, _, width = table.shape
+    for i in range(symbols.shape[0]):
+        for plane in range(planes):
+            row = table[plane, symbols[i, plane]]
+            for e in range(width):
+                out[i, plane * width + e] = row[e]
+
+
+@compiled
+def _windows(values, back, site, first, out):  # type: ignore[no-untyped-def]
+    width = values.shape[3]
+    for n in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            for s in range(out.shape[2]):
+                for p in range(back.size):
+                    row = values[n, first + t - back[p], site[p, s]]
+                    start = p * width
+                    for c in range(width):
+                        out[n, t, s, start + c] = row[c]
+
+
+@compiled
+def _matches(symbols, back_a, site_a, back_b, site_b, first, none, out):  # type: ignore[no-untyped-def]
+    planes = symbols.shape[3]
+    for n in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            for s in range(out.shape[2]):
+                for p in range(back_a.size):
+                    a = symbols[n, first + t - back_a[p], site_a[p, s]]
+                    b = symbols[n, first + t - back_b[p], site_b[p, s]]
+                    for plane in range(planes):
+                        same = a[plane] == b[plane] and a[plane] != none
+                        out[n, t, s, p * planes + plane] = ONE if same else 0
+
+
+@compiled
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    # This form, over contiguous int16, is the one that LLVM makes multiply-adds of.
+    total = np.int32(0)
+    for k in range(a.size):
+        total += np.int32(a[k]) * np.int32(b[k])
+    return total
+
+
+@compiled
+def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
+    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: int16 room for them."""
+    for r in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            wide[r, k] = x[r, k]
+    for m in range(weight.shape[0]):
+        for r in range(x.shape[0]):
+            out[r, m] = _dot(wide[r], weight[m]) + bias[m]
+
+
+@compiled
+def _linear(x, weight, bias, out):  # type: ignore[no-untyped-def]
+    wide = np.empty((_BLOCK, x.shape[1]), np.int16)
+    for start in range(0, x.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, x.shape[0])
+        _products(x[start:stop], weight, bias, wide, out[start:stop])
+
+
+@compiled
+def _scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
+    half = np.int64(1) << (shift - np.int64(1))
+    return (np.int64(value) * multiplier + half) >> shift
+
+
+@compiled
+def _dense(x, weight, bias, multiplier, shift, low, add, residual, out):  # type: ignore[no-untyped-def]
+    wide = np.empty((_BLOCK, x.shape[1]), np.int16)
+    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    for start in range(0, x.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, x.shape[0])
+        _products(x[start:stop], weight, bias, wide, sums)
+        for r in range(stop - start):
+            row, target = sums[r], out[start + r]
+            if add.shape[0]:
+                extra = add[start + r]
+                for m in range(row.size):
+                    row[m] += extra[m]
+            if residual.shape[0]:
+                rest = residual[start + r]
+                for m in range(row.size):
+                    y = _scaled(row[m], multiplier[m], shift) + np.int64(rest[m])
+                    target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+            else:
+                for m in range(row.size):
+                    y = _scaled(row[m], multiplier[m], shift)
+                    target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+
+
+@compiled
+def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, end):  # type: ignore[no-untyped-def]
+    """Rows begin .. end - 1 of all frames; h and c are the state, before and after."""
+    frames, _, inputs = x.shape
+    width = h.shape[1]
+    joined = np.empty((_BLOCK, inputs + width), np.int8)
+    wide = np.empty((_BLOCK, inputs + width), np.int16)
+    sums = np.empty((_BLOCK, 4 * width), np.int32)
+    for start in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - start)
+        for t in range(frames):
+            for r in range(count):
+                joined[r, :inputs] = x[t, start + r]
+                joined[r, inputs:] = h[start + r]
+            _products(joined[:count], weight, bias, wide, sums)
+            for r in range(count):
+                gates = sums[r]
+                for m in range(gates.size):
+                    y = _scaled(gates[m], multiplier[m], shift)
+                    y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
+                    gates[m] = np.int32(y) + np.int32(GATE_LIMIT)
+                cell, hidden, target = c[start + r], h[start + r], out[t, start + r]
+                for d in range(width):
+                    entering = sigmoid[gates[d]] * tanh[gates[2 * width + width + d]] >> 3
+                    new = (sigmoid[gates[width + d]] * cell[d] + entering + (1 << 14)) >> 15
+                    new = min(max(new, -CELL_LIMIT), CELL_LIMIT)
+                    cell[d] = new
+                    at = min(max(new >> 4, -GATE_LIMIT), GATE_LIMIT) + GATE_LIMIT
+                    y = (sigmoid[gates[2 * width + d]] * tanh[at] + (1 << 22)) >> 23
+                    hidden[d] = target[d] = min(y, LARGEST)
+
+
+@compiled
+def _scores(sums, multiplier, shift, candidates, scores):  # type: ignore[no-untyped-def]
+    """The scores of one row from its sums: clipped, then bonuses to their candidates."""
+    symbols = scores.size
+    for s in range(symbols):
+        y = _scaled(sums[s], multiplier[s], shift)
+        scores[s] = min(max(y, np.int64(-SCORE_LIMIT)), np.int64(SCORE_LIMIT))
+    for i in range(candidates.size):
+        if candidates[i] < symbols:
+            y = _scaled(sums[symbols + i], multiplier[symbols + i], shift)
+            y = min(max(y, np.int64(-SCORE_LIMIT)), np.int64(SCORE_LIMIT))
+            scores[candidates[i]] += np.int32(y)
+
+
+@compiled
+def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, freq):  # type: ignore[no-untyped-def]
+    symbols = weight.shape[0] - candidates.shape[1]
+    wide = np.empty((_BLOCK, z.shape[1]), np.int16)
+    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    scores = np.empty(symbols, np.int32)
+    table = np.empty(symbols, np.int32)
+    for start in range(0, z.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, z.shape[0])
+        _products(z[start:stop], weight, bias, wide, sums)
+        for r in range(start, stop):
+            _scores(sums[r - start], multiplier, shift, candidates[r], scores)
+            frequencies_from_scores(scores, table)
+            cum[r] = cumulative(table, np.int64(targets[r]))
+            freq[r] = table[targets[r]]
+
+
+@compiled
+def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ignore[no-untyped-def]
+    wide = np.empty((1, z.shape[1]), np.int16)
+    sums = np.empty((1, weight.shape[0]), np.int32)
+    for r in range(z.shape[0]):
+        _products(z[r : r + 1], weight, bias, wide, sums)
+        _scores(sums[0], multiplier, shift, candidates[r], out[r])
+
+
+@compiled
+def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes, out):  # type: ignore[no-untyped-def]
+    symbols = weight.shape[0] - candidates.shape[1]
+    wide = np.empty((_BLOCK, z.shape[1]), np.int16)
+    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    scores = np.empty(symbols, np.int32)
+    table = np.empty(symbols, np.int32)
+    for start in range(0, z.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, z.shape[0])
+        _products(z[start:stop], weight, bias, wide, sums)
+        for r in range(start, stop):
+            _scores(sums[r - start], multiplier, shift, candidates[r], scores)
+            frequencies_from_scores(scores, table)
+            quantile = peek(state, lanes[r])
+            if quantile < 0:
+                # Words that no encoder wrote: any symbol will do, the checksum tells.
+                out[r] = 0
+                continue
+            symbol, low = symbol_at(table, quantile)
+            advance(state, lanes[r], words, np.uint64(low), np.uint64(table[symbol]))
+            out[r] = symbol

@@ -1,0 +1,166 @@
+"""Model files: safetensors with integers, and a JSON description of the network in the metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ModelFormatError, UnsupportedModelError
+from ..files.atomic import atomic_output
+from .bounds import prove
+from .parts import tensor_forms
+from .spec import Spec
+
+FORMAT = "tokenzip-model"
+VERSION = 1
+#: A model file is read whole; larger ones are refused.
+MAX_BYTES = 2**31
+_MAX_HEADER = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An integer network: spec, weights, and what is known of its training.
+
+    Attributes:
+        spec: what the network looks like.
+        tensors: the integers, by name (parts.tensor_forms).
+        summary: JSON-able facts about the training; not part of the identity.
+
+    Raises:
+        ModelFormatError: a tensor is missing, superfluous, or of another dtype or shape.
+        UnsafeModelError: a sum could overflow; names the layer.
+    """
+
+    spec: Spec
+    tensors: Mapping[str, npt.NDArray[Any]]
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        forms = tensor_forms(self.spec)
+        if set(forms) != set(self.tensors):
+            odd = sorted(set(forms) ^ set(self.tensors))
+            raise ModelFormatError(f"tensors are missing or superfluous: {', '.join(odd[:5])}")
+        clean = {}
+        for name, (dtype, shape) in forms.items():
+            tensor = np.asarray(self.tensors[name])
+            if tensor.dtype != np.dtype(dtype) or tensor.shape != shape:
+                raise ModelFormatError(
+                    f"tensor {name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}"
+                )
+            clean[name] = np.array(tensor, order="C")
+            clean[name].setflags(write=False)
+        object.__setattr__(self, "tensors", clean)
+        prove(self.spec, clean)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """SHA-256 of all that decides the tables: format version, spec and tensors."""
+        digest = hashlib.sha256()
+        spec = json.dumps(self.spec.to_dict(), sort_keys=True, separators=(",", ":"))
+        digest.update(f"{FORMAT} {VERSION}\n{spec}\n".encode())
+        for name in sorted(self.tensors):
+            tensor = self.tensors[name]
+            digest.update(f"{name} {tensor.dtype.name} {list(tensor.shape)}\n".encode())
+            digest.update(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes())
+        return digest.digest()
+
+    @property
+    def name(self) -> str:
+        """A short form of the identity, for people."""
+        return self.identity.hex()[:12]
+
+    def to_bytes(self) -> bytes:
+        """The content of a model file."""
+        from safetensors.numpy import save
+
+        metadata = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "identity": self.identity.hex(),
+            "spec": json.dumps(self.spec.to_dict()),
+            "summary": json.dumps(self.summary),
+        }
+        return save(dict(self.tensors), metadata)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Write a model file, which appears whole or not at all.
+
+        Raises:
+            FileExistsRefusedError: it exists, and overwrite is False.
+            FileError: it cannot be written.
+        """
+        with atomic_output(path, force=overwrite) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """Read a model file, check it, and prove that it cannot overflow.
+
+        Raises:
+            ModelFormatError: not a model file, or a damaged one.
+            UnsupportedModelError: of a newer version.
+            UnsafeModelError: a sum could overflow; names the layer.
+            FileNotFoundError, OSError: it cannot be read.
+        """
+        path = Path(path)
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ModelFormatError(f"{path}: {size} bytes are too large for a model")
+        try:
+            return cls.from_bytes(path.read_bytes())
+        except (ModelFormatError, UnsupportedModelError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Model:
+        """The model in the content of a model file; raises as load does."""
+        metadata = _metadata(data)
+        if metadata.get("format") != FORMAT:
+            raise ModelFormatError("a safetensors file, but not a tokenzip model")
+        if metadata.get("version") != str(VERSION):
+            raise UnsupportedModelError(
+                f"the model is of version {metadata.get('version')!r}; this tokenzip reads "
+                f"{VERSION}: upgrade"
+            )
+        try:
+            spec = Spec.from_dict(json.loads(metadata["spec"]))
+            summary = json.loads(metadata.get("summary", "{}"))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ModelFormatError(f"the model's description is wrong: {error!r}") from error
+        try:
+            from safetensors.numpy import load
+
+            tensors = load(data)
+        except Exception as error:  # safetensors has its own exception, in Rust
+            raise ModelFormatError(f"not a sound safetensors file: {error}") from error
+        model = cls(spec, tensors, summary if isinstance(summary, dict) else {})
+        if metadata.get("identity") != model.identity.hex():
+            raise ModelFormatError(
+                "the weights are not those of the identity in the file: it was damaged or changed"
+            )
+        return model
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The safetensors metadata, read by hand as safetensors gives it for files only."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(len(data) - 8, _MAX_HEADER):
+        raise ModelFormatError("not a safetensors file")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        metadata = header["__metadata__"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFormatError("not a safetensors file with a description") from error
+    if not isinstance(metadata, dict):
+        raise ModelFormatError("not a safetensors file with a description")
+    return metadata

@@ -1,0 +1,160 @@
+"""Many chunks coded together by a network: chunks to payloads and back.
+
+Chunks of a batch advance frame by frame side by side, the longest first; those that end drop out
+at the bottom. What a chunk costs, and its bytes, do not depend on the others in the batch: every
+row of every operation is computed by itself.
+
+A payload is the lanes' sizes in words (u32 each, of all lanes but the last) and then the lanes'
+words, least significant byte first (FORMAT.md, section 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...coding.encoder import encode_lane
+from ...errors import CorruptError
+from ...integer.layers import LaneRows
+from ...models import HISTORY
+from ...models.steps import lane_count, lane_order, wavefronts
+from .network import Network
+
+Tokens = npt.NDArray[np.uint16]
+
+_WORD = np.dtype("<u4")
+
+#: Rows (symbols of all chunks) that the encoder computes in one go: bounds the working memory.
+ENCODE_ROWS = 1 << 15
+
+
+def encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[bytes]:
+    """The payload of every chunk, tokens uint16 (frames, *frame) each, frames >= 1."""
+    geometry = network.geometry
+    longest_first = sorted(range(len(chunks)), key=lambda i: -len(chunks[i]))
+    symbols = [geometry.to_symbols(chunks[i]) for i in longest_first]
+    lengths = [len(s) for s in symbols]
+    shape = (geometry.sites, geometry.planes)
+    cum = [np.empty((length, *shape), np.int32) for length in lengths]
+    freq = [np.empty((length, *shape), np.int32) for length in lengths]
+    state, history = network.begin(len(chunks)), network.no_symbols(len(chunks), HISTORY)
+    for start, stop, active in _runs(lengths, ENCODE_ROWS // (geometry.sites * geometry.planes)):
+        state, history = network.first(state, active), history[:active]
+        frames = network.no_symbols(active, stop - start)
+        run = np.stack([s[start:stop] for s in symbols[:active]])
+        frames[:, :, : geometry.sites] = ops.array(run)
+        history = ops.concatenate([history, frames], 1)
+        cums, freqs, state = network.intervals(history, state)
+        cums, freqs = ops.numpy(cums), ops.numpy(freqs)
+        for i in range(active):
+            cum[i][start:stop], freq[i][start:stop] = cums[i], freqs[i]
+        history = ops.contiguous(history[:, -HISTORY:])
+    payloads = [b""] * len(chunks)
+    for place, i in enumerate(longest_first):
+        lanes = lane_count(geometry, lengths[place])
+        words = [
+            encode_lane(
+                cum[place].reshape(lengths[place], -1)[:, order].reshape(-1),
+                freq[place].reshape(lengths[place], -1)[:, order].reshape(-1),
+            )
+            for order in lane_order(geometry, lanes)
+        ]
+        sizes = np.array([w.size for w in words[:-1]], _WORD)
+        payloads[i] = b"".join([sizes.tobytes(), *(w.astype(_WORD).tobytes() for w in words)])
+    return payloads
+
+
+def decode_batch(
+    network: Network, ops: Any, payloads: Sequence[bytes], frames: Sequence[int]
+) -> list[Tokens]:
+    """The tokens uint16 (frames, tokens of a frame) of every payload.
+
+    Raises:
+        CorruptError: no encoder writes one of these payloads.
+    """
+    geometry = network.geometry
+    longest_first = sorted(range(len(payloads)), key=lambda i: -frames[i])
+    lengths = [frames[i] for i in longest_first]
+    lane_counts = [lane_count(geometry, length) for length in lengths]
+    lanes = _open([payloads[i] for i in longest_first], lane_counts, ops)
+    shape = (geometry.sites, geometry.planes)
+    found = [np.empty((length, *shape), np.int32) for length in lengths]
+    state = network.begin(len(payloads))
+    symbols = network.no_symbols(len(payloads), HISTORY + 1)
+    embedded = network.embed(symbols)
+    for start, stop, active in _runs(lengths, max(lengths)):
+        state, symbols, embedded = network.first(state, active), symbols[:active], embedded[:active]
+        rows = _lane_rows(network, lane_counts[:active])
+        for t in range(start, stop):
+            state = network.decode_frame(symbols, embedded, state, lanes, rows)
+            decoded = ops.numpy(symbols[:, HISTORY, : geometry.sites])
+            for i in range(active):
+                found[i][t] = decoded[i]
+            symbols = _shifted(ops, symbols, network.no_symbols(active, 1))
+            embedded = _shifted(ops, embedded, network.embed(network.no_symbols(active, 1)))
+    if not ops.lanes_exhausted(lanes):
+        raise CorruptError("the payload has words left over", where="payload")
+    tokens: list[Tokens] = [np.empty(0, np.uint16)] * len(payloads)
+    for place, i in enumerate(longest_first):
+        tokens[i] = geometry.to_tokens(found[place])
+    return tokens
+
+
+def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:
+    """(first frame, last plus one, chunks that have these frames), for falling lengths."""
+    start, active = 0, len(lengths)
+    while active:
+        stop = min(lengths[active - 1], start + max(1, most // active))
+        yield start, stop, active
+        start = stop
+        while active and lengths[active - 1] == start:
+            active -= 1
+
+
+def _shifted(ops: Any, frames: Any, newest: Any) -> Any:
+    return ops.concatenate([frames[:, 1:], newest], 1)
+
+
+def _lane_rows(network: Network, lane_counts: Sequence[int]) -> list[LaneRows]:
+    """For every wavefront, the lanes that its sites of all these chunks are in."""
+    counts = np.array(lane_counts)
+    first = np.cumsum(counts) - counts
+    width = network.geometry.width
+    found = []
+    for sites in wavefronts(network.geometry):
+        rows = sites // width
+        lanes = first[:, None] + rows[None] % counts[:, None]
+        found.append(_rounds(lanes.astype(np.int32)))
+    return found
+
+
+def _rounds(lanes: npt.NDArray[np.int32]) -> LaneRows:
+    """lanes: (chunks, sites), in the order in which each chunk's are decoded."""
+    # How many earlier sites of the chunk are in the same lane: they come first.
+    turn = np.zeros(lanes.shape, np.int64)
+    for site in range(lanes.shape[1]):
+        turn[:, site] = (lanes[:, :site] == lanes[:, site, None]).sum(axis=1)
+    flat = turn.reshape(-1)
+    rounds = tuple(np.flatnonzero(flat == number) for number in range(int(flat.max()) + 1))
+    unit = lanes.shape[1] if len(rounds) > 1 else 1
+    return LaneRows(lanes.reshape(-1), unit, rounds)
+
+
+def _open(payloads: Sequence[bytes], lane_counts: Sequence[int], ops: Any) -> Any:
+    """The lanes of all payloads, side by side."""
+    words, bounds = [], [0]
+    for payload, lanes in zip(payloads, lane_counts, strict=True):
+        if len(payload) % _WORD.itemsize or len(payload) // _WORD.itemsize < lanes - 1:
+            raise CorruptError("the payload is no whole number of words", where="payload")
+        everything = np.frombuffer(payload, _WORD).astype(np.uint32)
+        sizes, of_chunk = everything[: lanes - 1].tolist(), everything[lanes - 1 :]
+        rest = of_chunk.size - sum(sizes)
+        if rest < 0:
+            raise CorruptError("the payload's lanes are longer than the payload", where="payload")
+        for size in [*sizes, rest]:
+            bounds.append(bounds[-1] + size)
+        words.append(of_chunk)
+    return ops.open_lanes(np.concatenate(words), np.array(bounds, np.int64))

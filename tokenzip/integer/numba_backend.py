@@ -21,12 +21,13 @@ from . import (
     ONE,
     SCORE_LIMIT,
 )
+from .gemm import ROWS, pack, product
 from .layers import LaneRows, Layer, Places
 
 #: Multiply-accumulates below which a piece of work is not worth another thread.
 _WORTH_A_THREAD = 2_000_000
-#: Rows that share a weight row while it is in the first-level cache.
-_BLOCK = 16
+#: Rows of sums that are kept before they are used: a multiple of the tallest tile.
+_BLOCK = 2 * ROWS
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -34,7 +35,7 @@ Int32 = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A layer as the compiled functions take it: LLVM makes multiply-adds of int16 products."""
+    """A layer as the compiled functions take it; weight is packed (gemm.py)."""
 
     weight: npt.NDArray[np.int16]
     bias: Int32
@@ -55,7 +56,7 @@ class Operations:
 
     def layer(self, layer: Layer) -> _Layer:
         return _Layer(
-            np.ascontiguousarray(layer.weight, np.int16),
+            pack(layer.weight),
             layer.bias,
             layer.multiplier.astype(np.int64),
             np.int64(layer.shift),
@@ -266,31 +267,31 @@ def _matches(symbols, back_a, site_a, back_b, site_b, first, none, out):  # type
 
 
 @compiled
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    # This form, over contiguous int16, is the one that LLVM makes multiply-adds of.
-    total = np.int32(0)
-    for k in range(a.size):
-        total += np.int32(a[k]) * np.int32(b[k])
-    return total
-
-
-@compiled
 def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
-    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: int16 room for them."""
+    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: room for them (_room)."""
     for r in range(x.shape[0]):
         for k in range(x.shape[1]):
             wide[r, k] = x[r, k]
-    for m in range(weight.shape[0]):
-        for r in range(x.shape[0]):
-            out[r, m] = _dot(wide[r], weight[m]) + bias[m]
+    product(wide[: x.shape[0]], weight, out[: x.shape[0]])
+    for r in range(x.shape[0]):
+        for m in range(bias.size):
+            out[r, m] += bias[m]
+
+
+@compiled
+def _room(rows, weight):  # type: ignore[no-untyped-def]
+    """int16 inputs (a last one that only fills up a pair stays 0) and int32 sums of some rows."""
+    wide = np.zeros((rows, 2 * weight.shape[0]), np.int16)
+    return wide, np.empty((rows, weight.shape[1] // 2), np.int32)
 
 
 @compiled
 def _linear(x, weight, bias, out):  # type: ignore[no-untyped-def]
-    wide = np.empty((_BLOCK, x.shape[1]), np.int16)
+    wide, sums = _room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
-        _products(x[start:stop], weight, bias, wide, out[start:stop])
+        _products(x[start:stop], weight, bias, wide, sums)
+        out[start:stop] = sums[: stop - start, : bias.size]
 
 
 @compiled
@@ -301,8 +302,7 @@ def _scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
 
 @compiled
 def _dense(x, weight, bias, multiplier, shift, low, add, residual, out):  # type: ignore[no-untyped-def]
-    wide = np.empty((_BLOCK, x.shape[1]), np.int16)
-    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    wide, sums = _room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
         _products(x[start:stop], weight, bias, wide, sums)
@@ -310,15 +310,15 @@ def _dense(x, weight, bias, multiplier, shift, low, add, residual, out):  # type
             row, target = sums[r], out[start + r]
             if add.shape[0]:
                 extra = add[start + r]
-                for m in range(row.size):
+                for m in range(bias.size):
                     row[m] += extra[m]
             if residual.shape[0]:
                 rest = residual[start + r]
-                for m in range(row.size):
+                for m in range(bias.size):
                     y = _scaled(row[m], multiplier[m], shift) + np.int64(rest[m])
                     target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
             else:
-                for m in range(row.size):
+                for m in range(bias.size):
                     y = _scaled(row[m], multiplier[m], shift)
                     target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
 
@@ -329,8 +329,7 @@ def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, e
     frames, _, inputs = x.shape
     width = h.shape[1]
     joined = np.empty((_BLOCK, inputs + width), np.int8)
-    wide = np.empty((_BLOCK, inputs + width), np.int16)
-    sums = np.empty((_BLOCK, 4 * width), np.int32)
+    wide, sums = _room(_BLOCK, weight)
     for start in range(begin, end, _BLOCK):
         count = min(_BLOCK, end - start)
         for t in range(frames):
@@ -340,7 +339,7 @@ def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, e
             _products(joined[:count], weight, bias, wide, sums)
             for r in range(count):
                 gates = sums[r]
-                for m in range(gates.size):
+                for m in range(bias.size):
                     y = _scaled(gates[m], multiplier[m], shift)
                     y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
                     gates[m] = np.int32(y) + np.int32(GATE_LIMIT)
@@ -371,9 +370,8 @@ def _scores(sums, multiplier, shift, candidates, scores):  # type: ignore[no-unt
 
 @compiled
 def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, freq):  # type: ignore[no-untyped-def]
-    symbols = weight.shape[0] - candidates.shape[1]
-    wide = np.empty((_BLOCK, z.shape[1]), np.int16)
-    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    symbols = bias.size - candidates.shape[1]
+    wide, sums = _room(_BLOCK, weight)
     scores = np.empty(symbols, np.int32)
     table = np.empty(symbols, np.int32)
     for start in range(0, z.shape[0], _BLOCK):
@@ -388,8 +386,7 @@ def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, fre
 
 @compiled
 def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ignore[no-untyped-def]
-    wide = np.empty((1, z.shape[1]), np.int16)
-    sums = np.empty((1, weight.shape[0]), np.int32)
+    wide, sums = _room(1, weight)
     for r in range(z.shape[0]):
         _products(z[r : r + 1], weight, bias, wide, sums)
         _scores(sums[0], multiplier, shift, candidates[r], out[r])
@@ -397,9 +394,8 @@ def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: i
 
 @compiled
 def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes, out):  # type: ignore[no-untyped-def]
-    symbols = weight.shape[0] - candidates.shape[1]
-    wide = np.empty((_BLOCK, z.shape[1]), np.int16)
-    sums = np.empty((_BLOCK, weight.shape[0]), np.int32)
+    symbols = bias.size - candidates.shape[1]
+    wide, sums = _room(_BLOCK, weight)
     scores = np.empty(symbols, np.int32)
     table = np.empty(symbols, np.int32)
     for start in range(0, z.shape[0], _BLOCK):

@@ -11,6 +11,8 @@ from tokenzip.integer import CELL_ONE, GATE_LIMIT, GATE_ONE, TABLE_ONE
 from tokenzip.models import Geometry, Model, Spec, new_spec
 from tokenzip.models.parts import all_layers, tensor_forms
 
+GATED = ("lstm", "window", "time_near", "space", "time_far")
+
 
 def tables() -> dict[str, Any]:
     x = np.arange(-GATE_LIMIT, GATE_LIMIT + 1) / GATE_ONE
@@ -29,10 +31,9 @@ def random_model(spec: Spec, seed: int = 0) -> Model:
             tensors[name] = rng.integers(-127, 128, shape).astype(np.int8)
         else:
             tensors[name] = rng.integers(-500, 500, shape).astype(dtype)
-    if spec.family == "lstm":
-        tensors.update(tables())
+    tensors.update(tables())
     for name, (_, inputs) in all_layers(spec).items():
-        wanted = 500 if name == "lstm" else 200 if name.startswith("output") else 40
+        wanted = 500 if name in GATED else 200 if name.startswith("output") else 40
         spread = 73 * 40 * math.sqrt(inputs)
         tensors[f"{name}.shift"] = np.array(24, np.int32)
         multiplier = wanted / spread * 2**24 * rng.uniform(0.5, 1.5, tensors[f"{name}.bias"].shape)

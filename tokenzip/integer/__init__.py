@@ -20,13 +20,17 @@ Activations are int8 with ONE = 64 standing for 1.0; sums are int32. All shifts 
         one at all (not `none`), else 0.
     linear(x, layer)
         x (..., K) int8 -> int32 (..., M): sum_k x[k] * weight[m, k] + bias[m].
-    dense(x, layer, low, add=None, residual=None)
-        clip(((linear(x) + add) * multiplier[m] + half >> shift) + residual, low, 127) as int8, with
-        half = 2^(shift - 1); the product is taken in 64 bits. add: int32, residual: int8.
-    lstm(x, layer, state)
+    dense(x, layer, low, add=None)
+        clip((linear(x) + add) * multiplier[m] + half >> shift, low, 127) as int8, with
+        half = 2^(shift - 1); the product is taken in 64 bits. add: int32.
+    gated(x, layer, tables)
+        With [o, g] = clip(linear(x) requantised as in dense, +-2047), each half of the outputs, and
+        tables SIGMOID and TANH in Q15 over Q8 arguments:
+            min((SIGMOID[o] * TANH[g] + 2^22) >> 23, 127) as int8
+    lstm(x, layer, state, tables)
         x (T, R, K) int8, state (h int8 (R, D), c int32 (R, D)) -> h of all T frames (T, R, D),
-        and the state after them. With [i, f, o, g] = clip(linear([x_t, h]) requantised, +-2047),
-        SIGMOID and TANH tables in Q15 over Q8 arguments, c in Q12:
+        and the state after them. With [i, f, o, g] = clip(linear([x_t, h]) requantised, +-2047)
+        and c in Q12:
             c = clip((SIGMOID[f] * c + (SIGMOID[i] * TANH[g] >> 3) + 2^14) >> 15, +-32767)
             h = min((SIGMOID[o] * TANH[clip(c >> 4, +-2047)] + 2^22) >> 23, 127)
     intervals(z, layer, candidates, targets)

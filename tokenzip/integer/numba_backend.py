@@ -83,9 +83,6 @@ class Operations:
     def contiguous(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(array)
 
-    def relu(self, x: Int8) -> Int8:
-        return np.maximum(x, np.int8(0))
-
     # What networks are made of
 
     def embed(self, table: Int8, symbols: Int32) -> Int8:
@@ -126,24 +123,33 @@ class Operations:
         layer: _Layer,
         low: int,
         add: Int32 | None = None,
-        residual: Int8 | None = None,
     ) -> Int8:
         rows, outputs = _rows(x), len(layer.bias)
         out = np.empty((len(rows), outputs), np.int8)
-        # Without either an array of no rows is handed over, so that one version is compiled.
+        # Without it an array of no rows is handed over, so that one version is compiled.
         adds = np.empty((0, outputs), np.int32) if add is None else add.reshape(-1, outputs)
-        rest = np.empty((0, outputs), np.int8) if residual is None else residual.reshape(-1, outputs)
-
-        def work(s: slice) -> None:
-            part_add = adds[s] if len(adds) else adds
-            part_rest = rest[s] if len(rest) else rest
-            _dense(
+        self._split(
+            lambda s: _dense(
                 *(rows[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(low, part_add, part_rest, out[s]),
-            )
-
-        self._split(work, len(rows), layer.weight.size)
+                *(low, adds[s], out[s]),
+            ),
+            len(rows),
+            layer.weight.size,
+        )
         return out.reshape(*x.shape[:-1], len(layer.bias))
+
+    def gated(self, x: Int8, layer: _Layer, tables: tuple[Int32, Int32]) -> Int8:
+        rows, width = _rows(x), len(layer.bias) // 2
+        out = np.empty((len(rows), width), np.int8)
+        self._split(
+            lambda s: _gated(
+                *(rows[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(tables[0], tables[1], out[s]),
+            ),
+            len(rows),
+            layer.weight.size,
+        )
+        return out.reshape(*x.shape[:-1], width)
 
     def lstm(
         self, x: Int8, layer: _Layer, state: tuple[Int8, Int32], tables: tuple[Int32, Int32]
@@ -210,9 +216,7 @@ class Operations:
         )
         return out
 
-    def _split(
-        self, work: Callable[[slice], None], rows: int, cost: int, unit: int = 1
-    ) -> None:
+    def _split(self, work: Callable[[slice], None], rows: int, cost: int, unit: int = 1) -> None:
         """work on all rows, by threads where it pays; each gets whole units of rows."""
         parts = min(self._threads, rows // unit, rows * cost // _WORTH_A_THREAD)
         if self._pool is None or parts <= 1:
@@ -301,7 +305,7 @@ def _scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _dense(x, weight, bias, multiplier, shift, low, add, residual, out):  # type: ignore[no-untyped-def]
+def _dense(x, weight, bias, multiplier, shift, low, add, out):  # type: ignore[no-untyped-def]
     wide, sums = _room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
@@ -312,15 +316,33 @@ def _dense(x, weight, bias, multiplier, shift, low, add, residual, out):  # type
                 extra = add[start + r]
                 for m in range(bias.size):
                     row[m] += extra[m]
-            if residual.shape[0]:
-                rest = residual[start + r]
-                for m in range(bias.size):
-                    y = _scaled(row[m], multiplier[m], shift) + np.int64(rest[m])
-                    target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
-            else:
-                for m in range(bias.size):
-                    y = _scaled(row[m], multiplier[m], shift)
-                    target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+            for m in range(bias.size):
+                y = _scaled(row[m], multiplier[m], shift)
+                target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+
+
+@compiled
+def _arguments(sums, multiplier, shift):  # type: ignore[no-untyped-def]
+    """A row's sums become places in the tables of sigmoid and tanh."""
+    for m in range(multiplier.size):
+        y = _scaled(sums[m], multiplier[m], shift)
+        y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
+        sums[m] = np.int32(y) + np.int32(GATE_LIMIT)
+
+
+@compiled
+def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ignore[no-untyped-def]
+    width = out.shape[1]
+    wide, sums = _room(_BLOCK, weight)
+    for start in range(0, x.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, x.shape[0])
+        _products(x[start:stop], weight, bias, wide, sums)
+        for r in range(stop - start):
+            gates, target = sums[r], out[start + r]
+            _arguments(gates, multiplier, shift)
+            for d in range(width):
+                y = (sigmoid[gates[d]] * tanh[gates[width + d]] + (1 << 22)) >> 23
+                target[d] = min(y, LARGEST)
 
 
 @compiled
@@ -339,10 +361,7 @@ def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, e
             _products(joined[:count], weight, bias, wide, sums)
             for r in range(count):
                 gates = sums[r]
-                for m in range(bias.size):
-                    y = _scaled(gates[m], multiplier[m], shift)
-                    y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
-                    gates[m] = np.int32(y) + np.int32(GATE_LIMIT)
+                _arguments(gates, multiplier, shift)
                 cell, hidden, target = c[start + r], h[start + r], out[t, start + r]
                 for d in range(width):
                     entering = sigmoid[gates[d]] * tanh[gates[2 * width + width + d]] >> 3

@@ -43,7 +43,9 @@ def prove(spec: Spec, tensors: Tensors) -> dict[str, int]:
         multiplier = tensors[f"{name}.multiplier"].astype(np.int64)
         shift = int(tensors[f"{name}.shift"])
         if not 1 <= shift <= MAX_SHIFT:
-            raise UnsafeModelError(f"layer {name}: shift {shift} is not in 1 .. {MAX_SHIFT}", layer=name)
+            raise UnsafeModelError(
+                f"layer {name}: shift {shift} is not in 1 .. {MAX_SHIFT}", layer=name
+            )
         if multiplier.min() < 0:
             raise UnsafeModelError(f"layer {name}: a multiplier is negative", layer=name)
         # Python's integers: this product must not overflow while it is checked.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..integer import GATE_LIMIT
@@ -21,11 +20,11 @@ def body_layers(spec: Spec) -> dict[str, tuple[int, int]]:
     if spec.family == "lstm":
         return {"lstm": (4 * state, spec.site_inputs + state)}
     return {
-        "window": (state, spec.site_inputs),
-        "time_near": (state, len(CONV_TIMES[0]) * state),
+        "window": (2 * state, spec.site_inputs),
+        "time_near": (2 * state, len(CONV_TIMES[0]) * state),
         "squeeze": (squeeze, state),
-        "space": (state, state + len(CONV_SPACE) * squeeze),
-        "time_far": (state, len(CONV_TIMES[1]) * state),
+        "space": (2 * state, state + len(CONV_SPACE) * squeeze),
+        "time_far": (2 * state, len(CONV_TIMES[1]) * state),
     }
 
 
@@ -34,7 +33,7 @@ def all_layers(spec: Spec) -> dict[str, tuple[int, int]]:
     layers = body_layers(spec)
     outputs = spec.geometry.symbols + len(spec.features.candidates)
     for plane in range(spec.geometry.planes):
-        layers[f"head.{plane}"] = (spec.hidden, spec.state + spec.symbol_inputs)
+        layers[f"head.{plane}"] = (spec.hidden, spec.body_outputs + spec.symbol_inputs)
         layers[f"output.{plane}"] = (outputs, spec.hidden)
     return layers
 
@@ -46,9 +45,8 @@ def tensor_forms(spec: Spec) -> dict[str, tuple[str, tuple[int, ...]]]:
         "embedding": ("int8", (geometry.planes, geometry.symbols + 1, spec.embedding)),
         "position": ("int8", (geometry.sites, spec.embedding)),
     }
-    if spec.family == "lstm":
-        forms["sigmoid"] = ("int16", (2 * GATE_LIMIT + 1,))
-        forms["tanh"] = ("int16", (2 * GATE_LIMIT + 1,))
+    for name in ("sigmoid", "tanh"):
+        forms[name] = ("int16", (2 * GATE_LIMIT + 1,))
     for name, (outputs, inputs) in all_layers(spec).items():
         forms[f"{name}.weight"] = ("int8", (outputs, inputs))
         forms[f"{name}.bias"] = ("int32", (outputs,))

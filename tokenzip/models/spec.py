@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .features import HISTORY, Features, features
@@ -30,7 +30,7 @@ class Spec:
         geometry: of the frames it predicts.
         features: the places it looks at.
         embedding: numbers a symbol is embedded in.
-        state: width of the body: of the LSTM's state or the convolutions' channels.
+        state: width of the LSTM's state, or channels of each convolution.
         squeeze: channels that conv3d's spatial layer sees of each place (0 for lstm).
         hidden: width of the head.
     """
@@ -50,6 +50,11 @@ class Spec:
         return (len(f.window) * planes + 1) * self.embedding + len(f.past) * planes
 
     @property
+    def body_outputs(self) -> int:
+        """Numbers a site that the body hands to the head."""
+        return self.state if self.family == "lstm" else 4 * self.state
+
+    @property
     def symbol_inputs(self) -> int:
         """Inputs of the head a symbol, besides the body's output.
 
@@ -67,13 +72,14 @@ class Spec:
         if self.family == "lstm":
             body = 4 * state * (self.site_inputs + state)
         else:
-            body = state * (self.site_inputs + 3 * state + 3 * state + self.squeeze)
-            body += state * (state + len(CONV_SPACE) * self.squeeze)
+            inputs = self.site_inputs + sum(len(times) for times in CONV_TIMES) * state
+            inputs += state + len(CONV_SPACE) * self.squeeze
+            body = 2 * state * inputs + state * self.squeeze
         symbols = geometry.planes / geometry.codebooks
         outputs = geometry.symbols + len(self.features.candidates)
         parts = {
             "body": body / geometry.codebooks,
-            "head": symbols * self.hidden * (state + self.symbol_inputs),
+            "head": symbols * self.hidden * (self.body_outputs + self.symbol_inputs),
             "output": symbols * self.hidden * outputs,
         }
         return {**parts, "total": sum(parts.values())}
@@ -136,7 +142,9 @@ class Spec:
             raise ValueError("there is no window, or no candidate")
         if len(f.places) > 1024:
             raise ValueError(f"{len(f.places)} places are too many")
-        layer = max(4 * self.state * (self.site_inputs + self.state), self.hidden * geometry.symbols)
+        layer = max(
+            4 * self.state * (self.site_inputs + self.state), self.hidden * geometry.symbols
+        )
         if layer * geometry.planes > _LARGEST_LAYER:
             raise ValueError("a layer is too large")
 
@@ -154,20 +162,18 @@ _NUMBERS = {
 }
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Sizes of a network, for frames of one symbol a site."""
-
-    embedding: int
-    state: int
-    squeeze: int
-    hidden: int
-
-
+#: Sizes of networks by family and preset, for frames of one symbol a site.
 PRESETS = {
-    "small": Preset(embedding=16, state=96, squeeze=24, hidden=64),
-    "base": Preset(embedding=32, state=192, squeeze=48, hidden=160),
-    "large": Preset(embedding=48, state=384, squeeze=96, hidden=320),
+    "lstm": {
+        "small": {"embedding": 16, "state": 96, "hidden": 64},
+        "base": {"embedding": 32, "state": 192, "hidden": 160},
+        "large": {"embedding": 48, "state": 384, "hidden": 320},
+    },
+    "conv3d": {
+        "small": {"embedding": 16, "state": 56, "squeeze": 16, "hidden": 64},
+        "base": {"embedding": 32, "state": 128, "squeeze": 32, "hidden": 160},
+        "large": {"embedding": 48, "state": 256, "squeeze": 64, "hidden": 320},
+    },
 }
 
 
@@ -176,17 +182,12 @@ def new_spec(family: str, preset: str, geometry: Geometry, **sizes: int) -> Spec
 
     sizes: embedding, state, squeeze or hidden, where they are to differ from the preset's.
     """
-    base = replace(PRESETS[preset], **sizes)
-    return Spec(
-        family=family,
-        geometry=geometry,
-        features=features(family, geometry),
-        embedding=base.embedding,
-        # A site of several symbols is worth a wider state, as it is computed once for all of them.
-        state=sizes.get("state", base.state * (2 if geometry.planes >= 4 else 1)),
-        squeeze=base.squeeze if family == "conv3d" else 0,
-        hidden=base.hidden,
-    )
+    chosen = {"squeeze": 0, **PRESETS[family][preset]}
+    if geometry.planes >= 4:
+        # A site of several symbols is worth more, as the body runs once for all of them.
+        chosen["state"] *= 2
+    chosen.update(sizes)
+    return Spec(family=family, geometry=geometry, features=features(family, geometry), **chosen)
 
 
-__all__ = ["CONV_SPACE", "CONV_TIMES", "FAMILIES", "HISTORY", "PRESETS", "Preset", "Spec", "new_spec"]
+__all__ = ["CONV_SPACE", "CONV_TIMES", "FAMILIES", "HISTORY", "PRESETS", "Spec", "new_spec"]

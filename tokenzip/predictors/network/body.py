@@ -1,7 +1,7 @@
 """The bodies of networks: what sees past frames only, and runs once per frame over all sites.
 
-A body takes inputs int8 (N, T, S, K) and its state, and gives int8 (N, T, S, state width) and the
-state after these T frames. States are tuples of arrays whose first axis is N (times S).
+A body takes inputs int8 (N, T, S, K) and its state, and gives int8 (N, T, S, spec.features_width)
+and the state after these T frames. States are tuples of arrays whose first axis is N (times S).
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Lstm:
         self._ops = ops
         self._sites, self._width = model.spec.geometry.sites, model.spec.state
         self._layer = ops.layer(layer(model.tensors, "lstm"))
-        self._tables = tuple(
-            ops.array(model.tensors[name].astype("int32")) for name in ("sigmoid", "tanh")
-        )
+        self._tables = _tables(model, ops)
 
     def begin(self, clips: int) -> State:
         shape = (clips * self._sites, self._width)
@@ -62,15 +60,14 @@ class Lstm:
 class Conv3d:
     """Causal 3-D convolution, factorised: in time at each site, over the sites of a frame, in time.
 
-    A stream of channels runs through; each layer adds to it what it makes of the positive part:
+        window      embedded symbols of the last frames             -> a, gated
+        time_near   a of the frame and of the two before it         -> b, gated
+        squeeze     fewer channels of b, for
+        space       b, and the squeezed 3 x 3 sites around it       -> c, gated
+        time_far    c of the frame, and of those three and six back -> d, gated
 
-        window      embedded tokens of the last frames                  -> stream
-        time_near   the frame and the two before it, at the site        -> added
-        squeeze     fewer channels, for
-        space       the site, and the squeezed 3 x 3 sites around it    -> added
-        time_far    the frame and those three and six before it         -> added
-
-    The positive parts that later frames need are kept, so that a new frame costs one pass.
+    The output is a, b, c and d. The a and c that later frames need are kept, so that a new frame
+    costs one pass.
     """
 
     def __init__(self, model: Model, ops: Any) -> None:
@@ -81,6 +78,7 @@ class Conv3d:
             name: ops.layer(layer(model.tensors, name))
             for name in ("window", "time_near", "squeeze", "space", "time_far")
         }
+        self._tables = _tables(model, ops)
         places = list(CONV_SPACE)
         self._around = ops.places(Places.around(places, neighbour_sites(spec.geometry, places)))
 
@@ -95,24 +93,28 @@ class Conv3d:
 
     def __call__(self, x: Array, state: State) -> tuple[Array, State]:
         ops = self._ops
-        y = ops.dense(x, self._layers["window"], -LARGEST)
-        y, near = self._in_time("time_near", y, state[0], CONV_TIMES[0])
-        positive = ops.relu(y)
-        squeezed = ops.dense(positive, self._layers["squeeze"], 0)
+        a = self._gated("window", x)
+        b, near = self._in_time("time_near", a, state[0], CONV_TIMES[0])
+        squeezed = ops.dense(b, self._layers["squeeze"], -LARGEST)
         clips, frames, _, channels = squeezed.shape
         outside = ops.full((clips, frames, 1, channels), 0, "int8")
         around = ops.windows(ops.concatenate([squeezed, outside], 2), self._around, 0, frames)
-        y = ops.dense(
-            ops.concatenate([positive, around], 3), self._layers["space"], -LARGEST, residual=y
-        )
-        y, far = self._in_time("time_far", y, state[1], CONV_TIMES[1])
-        return y, (near, far)
+        c = self._gated("space", ops.concatenate([b, around], 3))
+        d, far = self._in_time("time_far", c, state[1], CONV_TIMES[1])
+        return ops.concatenate([a, b, c, d], 3), (near, far)
+
+    def _gated(self, name: str, x: Array) -> Array:
+        return self._ops.gated(x, self._layers[name], self._tables)
 
     def _in_time(
-        self, name: str, y: Array, kept: Array, times: tuple[int, ...]
+        self, name: str, x: Array, kept: Array, times: tuple[int, ...]
     ) -> tuple[Array, Array]:
-        ops, frames, span = self._ops, y.shape[1], max(times)
-        positive = ops.concatenate([kept, ops.relu(y)], 1)
-        x = ops.concatenate([positive[:, span - t : span - t + frames] for t in times], 3)
-        y = ops.dense(x, self._layers[name], -LARGEST, residual=y)
-        return y, ops.contiguous(positive[:, frames:])
+        ops, frames, span = self._ops, x.shape[1], max(times)
+        all_frames = ops.concatenate([kept, x], 1)
+        inputs = [all_frames[:, span - t : span - t + frames] for t in times]
+        return self._gated(name, ops.concatenate(inputs, 3)), ops.contiguous(all_frames[:, frames:])
+
+
+def _tables(model: Model, ops: Any) -> tuple[Array, Array]:
+    sigmoid, tanh = (ops.array(model.tensors[name].astype("int32")) for name in ("sigmoid", "tanh"))
+    return sigmoid, tanh

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...integer import LARGEST
 from ...integer.layers import LaneRows, Layer, Places
 from ...models import HISTORY, Model
 from ...models.features import Place
@@ -178,9 +177,7 @@ class Network:
             self._places(features.candidates, sites),
         )
 
-    def _places(
-        self, places: Any, sites: npt.NDArray[np.int32] | None = None
-    ) -> Places:
+    def _places(self, places: Any, sites: npt.NDArray[np.int32] | None = None) -> Places:
         places = list(places)
         found = Places.around(places, neighbour_sites(self.geometry, places))
         placed: Places = self._ops.places(found if sites is None else found.at(sites))
@@ -189,7 +186,9 @@ class Network:
     def _pairs(
         self, pairs: tuple[tuple[Place, Place], ...], sites: npt.NDArray[np.int32] | None = None
     ) -> tuple[Places, Places]:
-        return self._places([a for a, _ in pairs], sites), self._places([b for _, b in pairs], sites)
+        return self._places([a for a, _ in pairs], sites), self._places(
+            [b for _, b in pairs], sites
+        )
 
 
 class _Head:
@@ -198,7 +197,7 @@ class _Head:
     def __init__(self, model: Model, plane: int, ops: Any) -> None:
         self._ops = ops
         whole = layer(model.tensors, f"head.{plane}")
-        state = model.spec.state
+        state = model.spec.body_outputs
         nothing = np.zeros_like(whole.bias)
         # Split at the body's outputs, whose share of the sums is computed once per frame.
         self._body = ops.layer(_part(whole, slice(0, state), whole.bias))

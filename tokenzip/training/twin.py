@@ -1,0 +1,224 @@
+"""The float twin of an integer network: the same computation in torch, to be trained.
+
+Parameters have the names of the model file's tensors, so that export.py needs no table of names.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models import CONV_SPACE, CONV_TIMES, HISTORY, Spec
+from ..models.features import Place
+from ..models.parts import body_layers
+from .functions import activation, cell, cost, gate, rounded_weight
+
+State = tuple[Tensor, ...]
+
+#: Above so many sites positions are the sum of a row's and a column's.
+_MANY_SITES = 512
+
+
+class Layer(nn.Module):
+    """A linear layer with rounded weights."""
+
+    def __init__(self, outputs: int, inputs: int, *, spread: float | None = None) -> None:
+        super().__init__()
+        spread = 1 / math.sqrt(max(inputs, 1)) if spread is None else spread
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * spread)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def rounded(self, dtype: torch.dtype) -> Tensor:
+        return rounded_weight(self.weight).to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.rounded(x.dtype), self.bias.to(x.dtype))
+
+
+class Positions(nn.Module):
+    """Numbers for every site."""
+
+    def __init__(self, height: int, width: int, size: int, spread: float) -> None:
+        super().__init__()
+        self._shape = (height, width)
+        many = height * width > _MANY_SITES
+        self.site = None if many else nn.Parameter(torch.randn(height * width, size) * spread)
+        self.row = nn.Parameter(torch.randn(height, 1, size) * spread) if many else None
+        self.column = nn.Parameter(torch.randn(1, width, size) * spread) if many else None
+
+    def forward(self) -> Tensor:
+        """(sites, size)."""
+        if self.row is None or self.column is None:
+            assert self.site is not None
+            return self.site
+        return (self.row + self.column).flatten(0, 1)
+
+
+class Head(nn.Module):
+    """One plane's hidden layer and output."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        geometry, candidates = spec.geometry, len(spec.features.candidates)
+        self.layer = Layer(spec.hidden, spec.body_outputs + spec.symbol_inputs)
+        self.site_bias = Positions(geometry.height, geometry.width, spec.hidden, 0.0)
+        self.output = Layer(geometry.symbols + candidates, spec.hidden, spread=0.02)
+        with torch.no_grad():
+            self.output.bias[geometry.symbols :] = 2.0  # a repeat is likely
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B * T, S, inputs) -> scores (rows, symbols + candidates), in bits."""
+        z = activation(self.layer(x) + self.site_bias().to(x.dtype), positive=True)
+        return self.output(z).flatten(0, 1)  # type: ignore[no-any-return]
+
+
+class Twin(nn.Module):
+    """A network of a spec, in float, with the integer network's rounding."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        geometry = spec.geometry
+        shape = (geometry.planes, geometry.symbols + 1, spec.embedding)
+        self.embedding = nn.Parameter(torch.randn(shape) * 0.5)
+        self.position = Positions(geometry.height, geometry.width, spec.embedding, 0.1)
+        self.body = nn.ModuleDict(
+            {name: Layer(outputs, inputs) for name, (outputs, inputs) in body_layers(spec).items()}
+        )
+        if spec.family == "lstm":
+            with torch.no_grad():
+                self.body["lstm"].bias[spec.state : 2 * spec.state] = 1.5  # remember, at first
+        self.heads = nn.ModuleList(Head(spec) for _ in range(geometry.planes))
+        self._pad = max(max(abs(y), abs(x)) for _, y, x in spec.features.places)
+
+    def forward(
+        self, symbols: Tensor, state: State | None = None, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, State]:
+        """The cost of every symbol.
+
+        Args:
+            symbols: int64 (B, HISTORY + T, height, width, planes); `spec.geometry.symbols` where
+                there is none. The first HISTORY frames are context.
+            state: the body's after the frames before; None at the start of clips.
+            dtype: of activations and products.
+
+        Returns:
+            bits float32 (B, T, height, width, planes), and the state after these frames.
+        """
+        spec, geometry = self.spec, self.spec.geometry
+        batch, frames = symbols.shape[0], symbols.shape[1] - HISTORY
+        pad = self._pad
+        padded = F.pad(symbols, (0, 0, pad, pad, pad, pad), value=geometry.symbols)
+        embedded = self._embed(padded, dtype)
+        position = activation(self.position()).to(dtype)
+        position = position.view(1, 1, geometry.height, geometry.width, -1)
+        parts = [self._at(embedded, place) for place in spec.features.window]
+        parts += [position.expand(batch, frames, -1, -1, -1)]
+        parts += [self._same(padded, a, b, dtype) for a, b in spec.features.past]
+        features, state = self._body(torch.cat(parts, -1), state)
+        shared = [features]
+        shared += [self._at(embedded, place) for place in spec.features.neighbours]
+        own = self._own_inputs(padded, embedded, dtype)
+        now = [self._same(padded, a, b, dtype) for a, b in spec.features.now]
+        costs = []
+        for plane, head in enumerate(self.heads):
+            x = torch.cat([*shared, *own[0][plane], *now, *own[1][plane]], -1)
+            scores = head(x.flatten(2, 3).flatten(0, 1))
+            targets = symbols[:, HISTORY:, ..., plane].reshape(-1)
+            candidates = [
+                self._at(padded[..., plane : plane + 1], place)
+                for place in spec.features.candidates
+            ]
+            bits = cost(scores, torch.cat(candidates, -1).flatten(0, 3), targets)
+            costs.append(bits.view(batch, frames, geometry.height, geometry.width))
+        return torch.stack(costs, -1), state
+
+    def _embed(self, padded: Tensor, dtype: torch.dtype) -> Tensor:
+        table = activation(self.embedding).to(dtype)
+        planes = [F.embedding(padded[..., k], table[k]) for k in range(len(table))]
+        return torch.cat(planes, -1)
+
+    def _own_inputs(
+        self, padded: Tensor, embedded: Tensor, dtype: torch.dtype
+    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """For each plane: the site's planes before it, and whether they repeat the last frame."""
+        planes, width = self.spec.geometry.planes, self.spec.embedding
+        if planes == 1:
+            return [[]], [[]]
+        here = self._at(embedded, (0, 0, 0))
+        same = self._same(padded, (0, 0, 0), (1, 0, 0), dtype)
+
+        def before(values: Tensor, columns: int) -> Tensor:
+            kept = values[..., :columns]
+            return F.pad(kept, (0, values.shape[-1] - columns))
+
+        return (
+            [[before(here, plane * width)] for plane in range(planes)],
+            [[before(same, plane)] for plane in range(planes)],
+        )
+
+    def _at(self, values: Tensor, place: Place) -> Tensor:
+        """values (B, HISTORY + T, padded height, padded width, C) at a place around each site."""
+        (back, down, right), pad, geometry = place, self._pad, self.spec.geometry
+        frames = values.shape[1] - HISTORY
+        return values[
+            :,
+            HISTORY - back : HISTORY - back + frames,
+            pad + down : pad + down + geometry.height,
+            pad + right : pad + right + geometry.width,
+        ]
+
+    def _same(self, padded: Tensor, a: Place, b: Place, dtype: torch.dtype) -> Tensor:
+        first = self._at(padded, a)
+        equal = (first == self._at(padded, b)) & (first != self.spec.geometry.symbols)
+        return equal.to(dtype)
+
+    def _body(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        if self.spec.family == "lstm":
+            return self._lstm(x, state)
+        return self._conv3d(x, state)
+
+    def _lstm(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        batch, frames, height, width, inputs = x.shape
+        rows, layer = batch * height * width, self.body["lstm"]
+        h, c = state or (
+            x.new_zeros(rows, self.spec.state),
+            torch.zeros(rows, self.spec.state, device=x.device),
+        )
+        weight = layer.rounded(x.dtype)  # type: ignore[operator]
+        by_frame = x.transpose(0, 1).reshape(frames, rows, inputs)
+        arguments = F.linear(by_frame, weight[:, :inputs], layer.bias.to(x.dtype))  # type: ignore[union-attr,operator]
+        recurrent = weight[:, inputs:].t()
+        outputs = []
+        for part in arguments.unbind(0):
+            h, c = cell(torch.addmm(part, h, recurrent), c)
+            outputs.append(h)
+        y = torch.stack(outputs).view(frames, batch, height, width, -1).transpose(0, 1)
+        return y, (h.detach(), c.detach())
+
+    def _conv3d(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        spec = self.spec
+        batch, _, height, width, _ = x.shape
+        near, far = state or (
+            x.new_zeros(batch, max(times), height, width, spec.state) for times in CONV_TIMES
+        )
+        a = gate(self.body["window"](x))
+        b, near = self._in_time("time_near", a, near, CONV_TIMES[0])
+        squeezed = F.pad(activation(self.body["squeeze"](b)), (0, 0, 1, 1, 1, 1))
+        around = [
+            squeezed[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width] for _, y, x in CONV_SPACE
+        ]
+        c = gate(self.body["space"](torch.cat([b, *around], -1)))
+        d, far = self._in_time("time_far", c, far, CONV_TIMES[1])
+        return torch.cat([a, b, c, d], -1), (near, far)
+
+    def _in_time(
+        self, name: str, x: Tensor, kept: Tensor, times: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        frames, span = x.shape[1], max(times)
+        every = torch.cat([kept, x], 1)
+        inputs = [every[:, span - t : span - t + frames] for t in times]
+        return gate(self.body[name](torch.cat(inputs, -1))), every[:, frames:].detach()

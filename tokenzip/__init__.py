@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .blob import BlobInfo, ChunkInfo, GridInfo
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
+    from .models import Model
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "ChunkInfo",
     "Codec",
     "GridInfo",
+    "Model",
     "TokenzipError",
     "__version__",
     "decode",
@@ -41,6 +43,7 @@ _HOME = {
     "BlobInfo": "blob",
     "ChunkInfo": "blob",
     "GridInfo": "blob",
+    "Model": "models",
     "DEFAULT_MAX_TOKENS": "codec",
     "Codec": "codec",
     "decode": "codec",

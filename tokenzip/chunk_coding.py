@@ -3,7 +3,8 @@
 A chunk that stands alone starts from a fresh coder, so chunks may be worked on by several
 threads in any order. In a solid blob each group of grids with the same alphabet and frame shape
 has one coder, and its chunks pass through it in the order of the blob. Groups do not depend on each
-other, so one is finished before the next begins: a single coder is alive at any time.
+other, so one is finished before the next begins: a single coder is alive at any time. Networks code
+many chunks at once, each by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .blob import (
 )
 from .errors import CorruptError
 from .grid import TokenGrid
-from .predictors import Coder, CoderFactory, coder_factory
+from .predictors import BatchPredictor, Coder, CoderFactory, coder_factory
 from .predictors.stored import pack, packed_size, unpack
 from .selection import Selection
 
@@ -68,14 +69,14 @@ class _Job:
 def encode_chunks(
     grids: list[TokenGrid],
     *,
-    predictor: str,
+    predictor: str | BatchPredictor,
     chunk_frames: int | None,
     solid: bool,
     threads: int,
 ) -> tuple[list[CodedGrid], bytes]:
     """Cut every grid into chunks and code them; also the predictor's parameters for the header.
 
-    predictor: its name in blobs.
+    predictor: its name in blobs, or a network.
     """
     sizes = [chunk_frames or default_chunk_frames(grid.frame_tokens) for grid in grids]
     plans = [_plan(grid, size) for grid, size in zip(grids, sizes, strict=True)]
@@ -83,6 +84,9 @@ def encode_chunks(
     parameters = b""
     if predictor == "stored":
         chunks = _each(lambda job: _store(job.grid, job.tokens), jobs, threads)
+    elif not isinstance(predictor, str):
+        chunks = _encode_batch(predictor, jobs)
+        parameters = predictor.parameters()
     else:
         coders = _Coders(coder_factory(predictor))
         if solid:
@@ -119,6 +123,13 @@ def _lone_encoder(coders: _Coders) -> Callable[[_Job], CodedChunk]:
     return encode
 
 
+def _encode_batch(predictor: BatchPredictor, jobs: list[_Job]) -> list[CodedChunk]:
+    chunks = [np.require(job.tokens, requirements="W") for job in jobs]
+    return [
+        _smaller(payload, job) for payload, job in zip(predictor.encode(chunks), jobs, strict=True)
+    ]
+
+
 def _encode_solid(coders: _Coders, jobs: list[_Job]) -> list[CodedChunk]:
     coded: dict[int, CodedChunk] = {}
     for numbers in _grouped([job.group for job in jobs]).values():
@@ -138,7 +149,11 @@ def _predict(coder: Coder, job: _Job) -> CodedChunk:
     tokens = np.require(job.tokens, requirements="W")
     # The coder has learned from these tokens even if the payload is not used; the decoder of a
     # solid blob makes up for that with Coder.observe.
-    payload = bytes(coder.encode(tokens))
+    return _smaller(bytes(coder.encode(tokens)), job)
+
+
+def _smaller(payload: bytes, job: _Job) -> CodedChunk:
+    """The chunk with this payload, or stored if that takes no more."""
     if len(payload) < packed_size(job.tokens.size, job.grid.bits):
         return CodedChunk(False, payload, _token_crc(job.tokens))
     return _store(job.grid, job.tokens)
@@ -186,9 +201,17 @@ class _Task:
 
 
 def decode_chunks(
-    blob: memoryview, info: BlobInfo, selections: list[Selection], *, threads: int
+    blob: memoryview,
+    info: BlobInfo,
+    selections: list[Selection],
+    *,
+    threads: int,
+    network: BatchPredictor | None = None,
 ) -> list[npt.NDArray[Any]]:
-    """The selected frames of every grid, (frames, *frame) each; every chunk used is verified."""
+    """The selected frames of every grid, (frames, *frame) each; every chunk used is verified.
+
+    network: the predictor, if it is one.
+    """
     outputs = [
         np.empty((len(selection.wanted), *grid.frame), grid.dtype)
         for grid, selection in zip(info.grids, selections, strict=True)
@@ -211,6 +234,9 @@ def decode_chunks(
         _decode_solid(blob, info, tasks)
         return outputs
     tasks = [task for task in tasks if task.wanted]
+    if network is not None:
+        _decode_batch(blob, network, [task for task in tasks if task.predicted])
+        tasks = [task for task in tasks if not task.predicted]
     coders = None
     if any(task.predicted for task in tasks):
         coders = _Coders(coder_factory(info.predictor, info.parameters))
@@ -224,6 +250,23 @@ def decode_chunks(
 
     _each(decode, tasks, threads)
     return outputs
+
+
+def _decode_batch(blob: memoryview, network: BatchPredictor, tasks: list[_Task]) -> None:
+    payloads = [_checked_payload(blob, task) for task in tasks]
+    frames = [task.chunk.frames for task in tasks]
+    try:
+        found = network.decode(payloads, frames)
+    except CorruptError:
+        # One of them cannot be decoded: find out which.
+        for payload, task in zip(payloads, tasks, strict=True):
+            try:
+                network.decode([payload], [task.chunk.frames])
+            except CorruptError as error:
+                raise _corrupt_payload(error, task) from error
+        raise
+    for tokens, task in zip(found, tasks, strict=True):
+        _deliver(task, _checked(tokens, task))
 
 
 def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
@@ -268,16 +311,25 @@ def _checked_payload(blob: memoryview, task: _Task) -> bytes:
 
 def _checked_tokens(payload: bytes, task: _Task, coder: Coder | None) -> Tokens:
     """The tokens of one chunk, (frames, *frame)."""
-    grid, chunk, where = task.grid, task.chunk, task.where
-    shape = (chunk.frames, *grid.frame)
+    grid, chunk = task.grid, task.chunk
     try:
         if task.predicted and coder is not None:
             tokens = coder.decode(payload, chunk.frames)
         else:
             tokens = unpack(payload, chunk.frames * grid.frame_tokens, grid.bits)
     except CorruptError as error:
-        raise CorruptError(f"{where}: {error}", where=f"{where} payload") from error
-    tokens = tokens.reshape(shape)
+        raise _corrupt_payload(error, task) from error
+    return _checked(tokens, task)
+
+
+def _corrupt_payload(error: CorruptError, task: _Task) -> CorruptError:
+    return CorruptError(f"{task.where}: {error}", where=f"{task.where} payload")
+
+
+def _checked(tokens: Tokens, task: _Task) -> Tokens:
+    """Decoded tokens, held against the alphabet, the dtype and their checksum."""
+    grid, chunk, where = task.grid, task.chunk, task.where
+    tokens = tokens.reshape(chunk.frames, *grid.frame)
     largest = int(tokens.max())
     if largest >= grid.alphabet or largest > _largest_value(grid.dtype):
         raise CorruptError(

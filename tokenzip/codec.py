@@ -12,17 +12,29 @@ import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .blob import BlobInfo, CodedGrid, check_limit, read_header, write_blob
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
-from .errors import DTypeError, OptionError, UnsupportedVersionError
+from .errors import CorruptError, DTypeError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
-from .predictors import CHOICES, resolve
+from .predictors import CHOICES, BatchPredictor, resolve
 from .selection import Frames, Selection
+
+if TYPE_CHECKING:
+    import os
+
+    from .models import Model
+    from .models.search import Where
+
+#: A model, or the path of its file.
+ModelLike: TypeAlias = "Model | str | os.PathLike[str]"
+
+#: What `backend=...` accepts.
+BACKENDS = ("auto", "numba", "torch")
 
 #: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
 DEFAULT_MAX_TOKENS = 2**28
@@ -44,6 +56,11 @@ def encode(
     chunk_frames: int | None = None,
     solid: bool = False,
     threads: int | None = None,
+    model: ModelLike | None = None,
+    embed_model: bool = False,
+    backend: str = "auto",
+    device: str | None = None,
+    batch: int | None = None,
 ) -> bytes:
     """Compress token grids without loss.
 
@@ -53,8 +70,9 @@ def encode(
             arrays: several grids in one blob.
         alphabet: number of symbols, 2 to 65,536; None takes max(2, largest token + 1) of each
             grid.
-        predictor: "auto" (today the same as "adaptive"), "adaptive" (learns while it codes; a
-            chunk that it cannot make smaller is stored) or "stored" (bit-packing only).
+        predictor: "auto" (the model's network if there is a model, else "adaptive"), "adaptive"
+            (learns while it codes), "stored" (bit-packing only), or the family of the model, "lstm"
+            or "conv3d". A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
@@ -63,7 +81,15 @@ def encode(
             alphabet and frame shape; inferred alphabets of the same number of bits are made equal
             for this). Smaller, but a frame can only be decoded after all that came before it.
         threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
-            of its own. The bytes are the same for any number. A solid blob uses one thread.
+            of its own. The bytes are the same for any number. A solid blob uses one thread; a
+            network spreads its arithmetic over them.
+        model: a Model, or the path of a model file; decoding needs the same model.
+        embed_model: put the model into the blob (its weights entropy-coded), which then needs no
+            other file to be decoded.
+        backend: where a network's integers are computed: "numba", "torch", or "auto" (torch on a
+            CUDA device, else numba). The bytes are the same on all of them.
+        device: a torch device, as "cuda"; None is the CPU.
+        batch: how many chunks a network codes together; None chooses. The bytes are the same.
 
     Returns:
         The blob: at most 64 bytes per grid more than the bit-packed tokens.
@@ -73,6 +99,8 @@ def encode(
         TokenRangeError: a token is negative or not below the alphabet; .index and .value.
         ShapeError: ragged, or more than 32 dimensions.
         OptionError: another argument is wrong.
+        ModelMismatchError: the model is for other frames, or knows fewer symbols.
+        ModelError: the model file cannot be used.
     """
     return Codec(
         alphabet=alphabet,
@@ -80,6 +108,11 @@ def encode(
         chunk_frames=chunk_frames,
         solid=solid,
         threads=threads,
+        model=model,
+        embed_model=embed_model,
+        backend=backend,
+        device=device,
+        batch=batch,
     ).encode(tokens)
 
 
@@ -89,6 +122,10 @@ def decode(
     max_tokens: int = DEFAULT_MAX_TOKENS,
     frames: Frames = None,
     threads: int | None = None,
+    model: Where = None,
+    backend: str = "auto",
+    device: str | None = None,
+    batch: int | None = None,
 ) -> Array | list[Array]:
     """The tokens of a blob, in the dtype and shape that were encoded; all checksums are verified.
 
@@ -99,7 +136,11 @@ def decode(
         frames: None, or an index or slice of axis 0 as in numpy: the result equals
             decode(blob)[frames], but only the chunks that hold these frames are decoded. For a
             blob of several grids it applies to each of them.
-        threads: how many chunks are decoded at a time; None is 1.
+        threads: how many chunks are decoded at a time; None is 1. As for encode.
+        model: where the model of a network's blob is: a Model, a model file, a folder of model
+            files, or a list of these; folders in $TOKENZIP_MODELS are searched as well. A blob
+            with an embedded model needs none.
+        backend, device, batch: as for encode; they need not be those that encoded.
 
     Returns:
         An array, or a list of arrays if a list was encoded.
@@ -108,10 +149,19 @@ def decode(
         NotABlobError, UnsupportedVersionError, TruncatedError, CorruptError, TrailingDataError:
             the blob cannot be decoded (all are BlobError).
         LimitError: it holds more than max_tokens.
-        OptionError: frames, max_tokens or threads is wrong.
+        MissingModelError: the blob needs a model that is not there; .identity.
+        OptionError: another argument is wrong.
         DTypeError: blob is not a contiguous buffer of bytes.
     """
-    return Codec(max_tokens=max_tokens, threads=threads).decode(blob, frames=frames)
+    codec = Codec(
+        max_tokens=max_tokens,
+        threads=threads,
+        model=model,
+        backend=backend,
+        device=device,
+        batch=batch,
+    )
+    return codec.decode(blob, frames=frames)
 
 
 def inspect(blob: Any) -> BlobInfo:
@@ -134,6 +184,11 @@ class Codec:
     solid: bool = False
     threads: int | None = None
     max_tokens: int = DEFAULT_MAX_TOKENS
+    model: Where = None
+    embed_model: bool = False
+    backend: str = "auto"
+    device: str | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         # Kept as plain ints: numpy's integers lack methods of int, and overflow.
@@ -149,15 +204,32 @@ class Codec:
         if self.threads is not None:
             object.__setattr__(self, "threads", _checked_integer("threads", self.threads, 1))
         object.__setattr__(self, "max_tokens", _checked_integer("max_tokens", self.max_tokens, 0))
+        if self.batch is not None:
+            object.__setattr__(self, "batch", _checked_integer("batch", self.batch, 1))
+        if self.backend not in BACKENDS:
+            raise OptionError(
+                f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}"
+            )
+        if self.embed_model and self.model is None:
+            raise OptionError("embed_model needs a model")
 
     def encode(self, tokens: Any) -> bytes:
         """Compress one grid or a list of grids; see tokenzip.encode."""
         grids, is_list = token_grids(tokens, self.alphabet)
-        predictor = resolve(self.predictor)
+        model = self._own_model()
+        predictor = resolve(self.predictor, model.spec.family if model else None)
+        if model and self.solid:
+            raise OptionError("a network learns nothing from clip to clip: leave out solid")
         solid = self.solid and predictor != "stored"
+        network = None
+        if model:
+            network = self._network(model)
+            for grid in grids:
+                if grid.tokens.size:
+                    _check_match(model, grid)
         coded, parameters = encode_chunks(
             share_alphabets(grids) if solid else grids,
-            predictor=predictor,
+            predictor=network or predictor,
             chunk_frames=self.chunk_frames,
             solid=solid,
             threads=self.threads or 1,
@@ -167,7 +239,13 @@ class Codec:
                 _frugal(grid, coded_grid) for grid, coded_grid in zip(grids, coded, strict=True)
             ]
         blob = write_blob(
-            coded, is_list=is_list, predictor=predictor, parameters=parameters, solid=solid
+            coded,
+            is_list=is_list,
+            predictor=predictor,
+            parameters=parameters,
+            model=model.identity if model else None,
+            embedded=_packed(model) if model and self.embed_model else None,
+            solid=solid,
         )
         if len(blob) > sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids):
             blob = write_blob([store_grid(grid) for grid in grids], is_list=is_list)
@@ -177,20 +255,63 @@ class Codec:
         """The tokens of a blob; see tokenzip.decode."""
         with _bytes_of(blob) as data:
             info = read_header(data, max_tokens=self.max_tokens, some_frames=frames is not None)
-            if info.model is not None:
-                raise UnsupportedVersionError(
-                    f"the blob needs a model, {info.model.hex()}, and this version's predictor "
-                    f"{info.predictor!r} takes none: update tokenzip"
-                )
             selections = [Selection.of(frames, grid) for grid in info.grids]
             if frames is not None and not info.solid:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
-            outputs = decode_chunks(data, info, selections, threads=self.threads or 1)
+            network = None
+            if info.model is not None:
+                network = self._network(self._model_of(data, info), info.parameters)
+            outputs = decode_chunks(
+                data, info, selections, threads=self.threads or 1, network=network
+            )
         arrays = [
             output[0] if selection.drop_axis else output if grid.shape else output.reshape(())
             for output, selection, grid in zip(outputs, selections, info.grids, strict=True)
         ]
         return arrays if info.is_list else arrays[0]
+
+
+    def _own_model(self) -> Model | None:
+        """The model to encode with."""
+        if self.model is None:
+            return None
+        from .models.search import as_model
+
+        return as_model(self.model)
+
+    def _model_of(self, data: memoryview, info: BlobInfo) -> Model:
+        """The model that a blob needs: its own, or one that is found."""
+        from .models import packed, search
+
+        assert info.model is not None
+        if not info.embedded_bytes:
+            return search.find(info.model, self.model)
+        start = info.header_bytes
+        model = packed.unpack(bytes(data[start : start + info.embedded_bytes]))
+        if model.identity != info.model:
+            raise CorruptError("the embedded model is not the one that was used", where="model")
+        return model
+
+    def _network(self, model: Model, parameters: bytes | None = None) -> BatchPredictor:
+        from .predictors.network.predictor import Backend, check_parameters, predictor_for
+
+        if parameters is not None:
+            check_parameters(parameters)
+        return predictor_for(
+            model, Backend(self.backend, self.device, self.threads or 1, self.batch)
+        )
+
+
+def _check_match(model: Model, grid: TokenGrid) -> None:
+    from .predictors.network.predictor import check_match
+
+    check_match(model, grid.frame, grid.alphabet)
+
+
+def _packed(model: Model) -> bytes:
+    from .models.packed import pack
+
+    return pack(model)
 
 
 def _frugal(grid: TokenGrid, coded: CodedGrid) -> CodedGrid:

@@ -21,9 +21,16 @@ NAMES_MAGIC = b"\xf7TKN"
 FLAG_LIST = 1
 FLAG_SOLID = 2
 FLAG_MODEL = 4
+FLAG_EMBEDDED = 8
 
 #: Predictor names by their number in format version 1. Number 0: every chunk is stored.
-PREDICTORS = ("stored", "adaptive")
+PREDICTORS = ("stored", "adaptive", "lstm", "conv3d")
+
+#: Those whose blobs name a model.
+WITH_MODEL = ("lstm", "conv3d")
+
+#: Bytes of a model's identity, a SHA-256.
+IDENTITY_BYTES = 32
 
 _DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 _BIG_ENDIAN = 0x80

@@ -117,7 +117,8 @@ class BlobInfo:
         version: format version.
         predictor: name of the predictor of the chunks that are not stored; "stored" if all are.
         parameters: the predictor's own parameter bytes.
-        model: identity of the model that decoding needs, or None.
+        model: identity (SHA-256) of the model that decoding needs, or None.
+        embedded_bytes: size of that model inside the blob, right behind the header; 0: not there.
         solid: whether one coder state runs through all chunks.
         is_list: whether decode returns a list of arrays.
         grids: the token grids, in order.
@@ -129,6 +130,7 @@ class BlobInfo:
     predictor: str
     parameters: bytes
     model: bytes | None
+    embedded_bytes: int
     solid: bool
     is_list: bool
     grids: tuple[GridInfo, ...]
@@ -165,6 +167,7 @@ class BlobInfo:
             "predictor": self.predictor,
             "parameters": self.parameters.hex(),
             "model": None if self.model is None else self.model.hex(),
+            "embedded_bytes": self.embedded_bytes,
             "solid": self.solid,
             "is_list": self.is_list,
             "header_bytes": self.header_bytes,

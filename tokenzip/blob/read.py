@@ -20,15 +20,18 @@ from ..errors import (
 )
 from .chunks import chunk_bounds, chunk_count
 from .fields import (
+    FLAG_EMBEDDED,
     FLAG_LIST,
     FLAG_MODEL,
     FLAG_SOLID,
+    IDENTITY_BYTES,
     MAGIC,
     MAX_ALPHABET,
     MIN_ALPHABET,
     NAMES_MAGIC,
     PREDICTORS,
     VERSION,
+    WITH_MODEL,
     read_dtype,
     read_shape,
 )
@@ -64,7 +67,7 @@ def read_header(
     fields, header_bytes = _checked_fields(blob)
     reader = Reader(fields)
     flags = reader.byte("flags")
-    if flags & ~(FLAG_LIST | FLAG_SOLID | FLAG_MODEL):
+    if flags & ~(FLAG_LIST | FLAG_SOLID | FLAG_MODEL | FLAG_EMBEDDED):
         raise _corrupt(f"flags {flags:#04x} are unknown")
     number = reader.byte("predictor")
     if number >= len(PREDICTORS):
@@ -73,17 +76,27 @@ def read_header(
         )
     parameters = reader.take(reader.varint("predictor parameters"), "predictor parameters")
     model = None
+    embedded = 0
+    if bool(flags & FLAG_MODEL) != (PREDICTORS[number] in WITH_MODEL):
+        takes = "a model, but names none" if PREDICTORS[number] in WITH_MODEL else "no model"
+        raise _corrupt(f"the predictor {PREDICTORS[number]} takes {takes}")
     if flags & FLAG_MODEL:
-        model = reader.take(reader.varint("model identity"), "model identity")
+        model = reader.take(IDENTITY_BYTES, "model identity")
+    if flags & FLAG_EMBEDDED:
+        embedded = reader.varint("model length")
+        if model is None or not embedded:
+            raise _corrupt("a model is embedded but not named, or has no bytes")
     is_list, solid = bool(flags & FLAG_LIST), bool(flags & FLAG_SOLID)
-    if PREDICTORS[number] == "stored" and (parameters or model is not None or solid):
-        raise _corrupt("a stored blob has no parameters, no model, and is not solid")
+    if PREDICTORS[number] == "stored" and (parameters or solid):
+        raise _corrupt("a stored blob has no parameters, and is not solid")
+    if model is not None and solid:
+        raise _corrupt("a blob with a model is not solid")
     count = reader.varint("grid count") if is_list else 1
     if count * _GRID_RECORD > reader.left:
         raise _corrupt(f"{count} grids cannot be described in {reader.left} bytes")
     if some_frames and not solid:
         max_tokens = None
-    offset = header_bytes
+    offset = header_bytes + embedded
     tokens = 0
     grids = []
     for index in range(count):
@@ -113,6 +126,7 @@ def read_header(
         predictor=PREDICTORS[number],
         parameters=parameters,
         model=model,
+        embedded_bytes=embedded,
         solid=solid,
         is_list=is_list,
         grids=tuple(grids),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .fields import (
+    FLAG_EMBEDDED,
     FLAG_LIST,
     FLAG_MODEL,
     FLAG_SOLID,
@@ -76,25 +77,31 @@ def write_blob(
     predictor: str = "stored",
     parameters: bytes = b"",
     model: bytes | None = None,
+    embedded: bytes | None = None,
     solid: bool = False,
 ) -> bytes:
     """The blob of these grids.
 
     If no chunk is predicted the blob is written as one of predictor "stored", whatever the
     predictor was that did not pay: decoding it then needs nothing but unpacking.
+
+    model: the identity of the model that decoding needs. embedded: that model, packed.
     """
     if all(grid.all_stored for grid in grids):
-        predictor, parameters, model, solid = "stored", b"", None, False
+        predictor, parameters, model, embedded, solid = "stored", b"", None, None, False
     flags = FLAG_LIST * is_list | FLAG_SOLID * solid | FLAG_MODEL * (model is not None)
+    flags |= FLAG_EMBEDDED * (embedded is not None)
     body = [bytes([flags, PREDICTORS.index(predictor)]), varint(len(parameters)), parameters]
     if model is not None:
-        body += [varint(len(model)), model]
+        body.append(model)
+    if embedded is not None:
+        body.append(varint(len(embedded)))
     if is_list:
         body.append(varint(len(grids)))
     fields = b"".join(body + [grid.record for grid in grids])
     header = MAGIC + bytes([VERSION]) + varint(len(fields)) + fields
     payloads = (chunk.payload for grid in grids for chunk in grid.chunks)
-    return b"".join([header, _u32(zlib.crc32(header)), *payloads])
+    return b"".join([header, _u32(zlib.crc32(header)), embedded or b"", *payloads])
 
 
 def _u32(value: int) -> bytes:

@@ -127,6 +127,34 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+Backend = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Where a network is computed: numba, torch, or auto. Results do not depend on it.",
+        rich_help_panel=_CODING,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Device of a network, as cuda. Default: the CPU.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="PATH",
+        help="Model file that the data needs, or a folder that holds it. May be given several "
+        "times; folders in $TOKENZIP_MODELS are searched as well.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -230,7 +258,7 @@ def compress(
         str,
         typer.Option(
             metavar="NAME",
-            help="auto, adaptive, or stored (bit-packing).",
+            help="auto, adaptive, stored (bit-packing), or the --model's own: lstm, conv3d.",
             rich_help_panel=_CODING,
         ),
     ] = "auto",
@@ -253,6 +281,26 @@ def compress(
         ),
     ] = False,
     threads: Threads = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE",
+            help="Model file of a network to predict with; decompressing needs it, too.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    embed_model: Annotated[
+        bool,
+        typer.Option(
+            "--embed-model",
+            help="Put the model into the .tkz file, which is then complete in itself.",
+            rich_help_panel=_CODING,
+        ),
+    ] = False,
+    backend: Backend = "auto",
+    device: Device = None,
 ) -> None:
     """Compress .npy, .npz, .h5/.hdf5 and raw token files to .tkz.
 
@@ -278,6 +326,10 @@ def compress(
             chunk_frames=chunk_frames,
             solid=solid,
             threads=threads,
+            model=model,
+            embed_model=embed_model,
+            backend=backend,
+            device=device,
         ),
         force=force,
         remove=rm,
@@ -327,6 +379,9 @@ def decompress(
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
     threads: Threads = None,
+    model: Models = None,
+    backend: Backend = "auto",
+    device: Device = None,
 ) -> None:
     """Restore what was compressed: clip.npy.tkz becomes clip.npy.
 
@@ -342,7 +397,7 @@ def decompress(
         kind=None if to is None else parse_kind(to),
         select=tuple(dataset or ()),
         frames=None if frames is None else parse_frames(frames),
-        codec=_decoder(max_tokens, threads),
+        codec=_decoder(max_tokens, threads, model, backend, device),
         force=force,
         remove=rm,
     )
@@ -373,6 +428,9 @@ def verify(
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
     threads: Threads = None,
+    model: Models = None,
+    backend: Backend = "auto",
+    device: Device = None,
 ) -> None:
     """Decode .tkz files and drop the tokens: OK or BAD for each, on standard output.
 
@@ -381,7 +439,7 @@ def verify(
     from .verify import verify as run
 
     session = _session(context, json=json, quiet=quiet)
-    codec = _decoder(max_tokens, threads)
+    codec = _decoder(max_tokens, threads, model, backend, device)
     _leave(lambda: run(session, files, codec))
 
 
@@ -453,9 +511,19 @@ def bench(
     )
 
 
-def _decoder(max_tokens: int | None, threads: int | None) -> Codec:
+def _decoder(
+    max_tokens: int | None,
+    threads: int | None,
+    models: list[str] | None,
+    backend: str,
+    device: str | None,
+) -> Codec:
     from ..codec import DEFAULT_MAX_TOKENS, Codec
 
     return Codec(
-        max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, threads=threads
+        max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+        threads=threads,
+        model=models or None,
+        backend=backend,
+        device=device,
     )

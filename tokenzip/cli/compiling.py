@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..codec import Codec
     from .session import Session
 
 PATIENCE_SECONDS = 1.0
 MESSAGE = "compiling tokenzip for this machine (first use only) ..."
 
 
-def _load_compiled_code() -> None:
-    """Compile the adaptive predictor, or load it from numba's cache."""
-    from ..predictors.adaptive import warm
-
+def _load_compiled_code(codec: Codec | None) -> None:
+    """Compile the predictor that the codec is likely to need, or load it from numba's cache."""
+    if codec is not None and codec.model is not None:
+        from ..predictors.network import warm
+    else:
+        from ..predictors.adaptive import warm
     warm()
 
 
@@ -40,11 +43,14 @@ def announced(session: Session, *, patience: float = PATIENCE_SECONDS) -> Iterat
         timer.cancel()
 
 
-def warm_up(session: Session, *, patience: float = PATIENCE_SECONDS) -> None:
-    """Compile or load the adaptive predictor now, saying so if that takes long.
+def warm_up(
+    session: Session, codec: Codec | None = None, *, patience: float = PATIENCE_SECONDS
+) -> None:
+    """Compile or load the codec's predictor now (None: the adaptive one), saying so if that takes
+    long.
 
     Without a terminal nothing is said, and so nothing needs to be done ahead of the work.
     """
     if session.interactive:
         with announced(session, patience=patience):
-            _load_compiled_code()
+            _load_compiled_code(codec)

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def compress(session: Session, arguments: Sequence[str], options: CompressOption
         if session.json:
             raise OptionError("--json and the compressed bytes both want standard output; use -o")
     if options.codec.predictor != "stored":
-        warm_up(session)
+        warm_up(session, options.codec)
     taken = Targets()
 
     def work(job: _Job) -> Iterator[dict[str, Any]]:
@@ -118,7 +118,7 @@ def _compress_one(
     encode_seconds = time.perf_counter() - start
     start = time.perf_counter()
     if options.verify:
-        _verify(blob, arrays, job, options.codec.threads)
+        _verify(blob, arrays, job, options.codec)
     verify_seconds = time.perf_counter() - start
 
     data = join_names(members, blob) if _needs_names(members, target) else blob
@@ -228,11 +228,11 @@ def _encode(arrays: list[np.ndarray[Any, Any]], members: list[Member], codec: Co
 
 
 def _verify(
-    blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, threads: int | None
+    blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, codec: Codec
 ) -> None:
     """Decode and compare. Raises TokenzipError if anything differs: nothing is written then."""
     tokens = sum(array.size for array in arrays)
-    decoded = Codec(max_tokens=tokens, threads=threads).decode(blob)
+    decoded = replace(codec, max_tokens=tokens).decode(blob)
     back = decoded if isinstance(decoded, list) else [decoded]
     same = len(back) == len(arrays) and all(
         a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b)

@@ -102,7 +102,7 @@ def decompress(session: Session, arguments: Sequence[str], options: DecompressOp
         raise OptionError("--rm: standard input cannot be removed")
     in_directory = is_directory_target(output, arguments, len(sources))
     mirrored = len(sources) > 1 or os.path.isdir(arguments[0])
-    warm_up(session)
+    warm_up(session, options.codec)
     taken = Targets()
 
     def work(source: Source) -> Iterator[dict[str, Any]]:

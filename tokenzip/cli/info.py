@@ -86,6 +86,8 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
     per_token = f"{8 * size / header.tokens:.3f}" if header.tokens else "-"
     restores = f"{len(members)} files: {file_format}" if len(members) > 1 else file_format
     model = "none" if header.model is None else header.model.hex()
+    if header.embedded_bytes:
+        model += f" (embedded, {header.embedded_bytes:,} bytes)"
     return [
         ("format version", str(header.version)),
         ("predictor", header.predictor),

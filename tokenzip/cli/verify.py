@@ -19,7 +19,7 @@ from .work import each
 def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
     """Decode the files that `arguments` mean and drop the tokens; 1 if any is bad."""
     sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
-    warm_up(session)
+    warm_up(session, codec)
 
     def work(source: Source) -> Iterator[dict[str, Any]]:
         start = time.perf_counter()

@@ -46,6 +46,8 @@ Activations are int8 with ONE = 64 standing for 1.0; sums are int32. All shifts 
 
 from __future__ import annotations
 
+from typing import Any
+
 #: The int8 activation that stands for 1.0.
 ONE = 64
 LARGEST = 127
@@ -59,3 +61,9 @@ CELL_ONE = 4096
 
 #: Scores (1/64 bits) are clipped to this before bonuses are added.
 SCORE_LIMIT = 8191
+
+
+def operations(backend: str = "auto", device: str | None = None, threads: int = 1) -> Any:
+    from .numba_backend import Operations
+
+    return Operations(threads)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ModelFormatError, UnsupportedModelError
+from ..errors import FileError, ModelFormatError, UnsupportedModelError
 from ..files.atomic import atomic_output
+from ..files.reasons import os_error_text
 from .bounds import prove
 from .parts import tensor_forms
 from .spec import Spec
@@ -110,14 +111,18 @@ class Model:
             ModelFormatError: not a model file, or a damaged one.
             UnsupportedModelError: of a newer version.
             UnsafeModelError: a sum could overflow; names the layer.
-            FileNotFoundError, OSError: it cannot be read.
+            FileError: it cannot be read.
         """
         path = Path(path)
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ModelFormatError(f"{path}: {size} bytes are too large for a model")
         try:
-            return cls.from_bytes(path.read_bytes())
+            size = path.stat().st_size
+            if size > MAX_BYTES:
+                raise ModelFormatError(f"{path}: {size} bytes are too large for a model")
+            data = path.read_bytes()
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {os_error_text(error)}") from error
+        try:
+            return cls.from_bytes(data)
         except (ModelFormatError, UnsupportedModelError) as error:
             raise type(error)(f"{path}: {error}") from error
 
@@ -149,6 +154,17 @@ class Model:
                 "the weights are not those of the identity in the file: it was damaged or changed"
             )
         return model
+
+
+def read_identity(path: str | os.PathLike[str]) -> str | None:
+    """The identity that a model file claims; None if it is no model file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            start += file.read(min(int.from_bytes(start, "little"), _MAX_HEADER))
+        return _metadata(start).get("identity")
+    except (OSError, ModelFormatError):
+        return None
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -7,15 +7,21 @@ payload is not smaller.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-#: What `encode(predictor=...)` accepts. "auto" is the best predictor that needs no model.
-CHOICES = ("auto", "adaptive", "stored")
+from ..errors import OptionError
+
+#: What `encode(predictor=...)` accepts. "auto" is the model's network if a model is given, and the
+#: best predictor that needs none otherwise.
+CHOICES = ("auto", "adaptive", "stored", "lstm", "conv3d")
+
+#: The predictors that need a model, which they are the families of.
+WITH_MODEL = ("lstm", "conv3d")
 
 
 class Coder(Protocol):
@@ -42,13 +48,44 @@ class Coder(Protocol):
         """What a decoder needs to make such a coder; the same for every alphabet and frame."""
 
 
+class BatchPredictor(Protocol):
+    """Codes chunks independently of each other, many at a time: a network with its model.
+
+    Chunks are tokens uint16 (T, *frame), T >= 1, of frames that the model is for, all below its
+    alphabet.
+    """
+
+    def encode(self, chunks: Sequence[npt.NDArray[np.uint16]]) -> list[bytes]:
+        """The payloads of chunks."""
+
+    def decode(
+        self, payloads: Sequence[bytes], frames: Sequence[int]
+    ) -> list[npt.NDArray[np.uint16]]:
+        """The tokens (frames, tokens of a frame) of payloads; CorruptError if one cannot be one."""
+
+    def parameters(self) -> bytes:
+        """The parameter bytes of its blobs."""
+
+
 #: (alphabet, frame shape, tokens that will be coded between two resets) -> a new coder.
 CoderFactory = Callable[[int, tuple[int, ...], int], Coder]
 
 
-def resolve(choice: str) -> str:
-    """The name, as blobs have it, of the predictor that a member of CHOICES stands for."""
-    return "adaptive" if choice == "auto" else choice
+def resolve(choice: str, family: str | None) -> str:
+    """The name, as blobs have it, of the predictor that a member of CHOICES stands for.
+
+    family: of the model that was given, if one was.
+
+    Raises:
+        OptionError: the choice and the model do not go together.
+    """
+    if family is None:
+        if choice in WITH_MODEL:
+            raise OptionError(f"the predictor {choice} needs a model: give model=...")
+        return "adaptive" if choice == "auto" else choice
+    if choice not in ("auto", family):
+        raise OptionError(f"the model is for the predictor {family}, not {choice}")
+    return family
 
 
 def coder_factory(name: str, parameters: bytes | None = None) -> CoderFactory:

@@ -1,0 +1,133 @@
+"""A model in few bytes, for blobs that carry their own: entropy-coded weights.
+
+    version   u8, 1
+    spec      varint length, then zlib of the spec's JSON
+    tensors   in the order of their names:
+              int8:  257 cumulative counts as zlib of u32 (varint length first), then range coder
+                     words (varint number first) of weight + 128 under these counts
+              other: varint length, then zlib of the little-endian bytes, of which byte k of every
+                     entry comes before byte k + 1 of any
+
+The training summary stays behind. Whether the model is the right one, and whole, is told by its
+identity, which the blob's header has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..blob.varint import Reader, varint
+from ..coding.constants import USABLE
+from ..errors import CorruptError, ModelError
+from .file import Model
+from .parts import tensor_forms
+from .spec import Spec
+
+VERSION = 1
+_MAX_SPEC = 1 << 20
+#: Weights that an embedded model may have: bounds what a few hostile bytes can allocate.
+MAX_WEIGHTS = 2**26
+
+
+def pack(model: Model) -> bytes:
+    """The model in few bytes."""
+    spec = zlib.compress(json.dumps(model.spec.to_dict(), separators=(",", ":")).encode(), 9)
+    parts = [bytes([VERSION]), varint(len(spec)), spec]
+    for name in sorted(model.tensors):
+        tensor = model.tensors[name]
+        if tensor.dtype == np.int8:
+            parts += _pack_bytes(tensor)
+        else:
+            planes = tensor.astype(tensor.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+            planes = planes.reshape(-1, tensor.dtype.itemsize).T
+            data = zlib.compress(planes.tobytes(), 9)
+            parts += [varint(len(data)), data]
+    return b"".join(parts)
+
+
+def unpack(data: bytes) -> Model:
+    """The model in packed bytes.
+
+    Raises:
+        CorruptError: no model.
+        UnsafeModelError: its sums could overflow.
+    """
+    try:
+        return _unpack(Reader(data))
+    except ModelError as error:
+        raise CorruptError(f"the embedded model: {error}", where="model") from error
+    except (zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, CorruptError):
+            raise
+        raise CorruptError(f"the embedded model is damaged: {error}", where="model") from error
+
+
+def _unpack(reader: Reader) -> Model:
+    if reader.byte("model") != VERSION:
+        raise CorruptError("an embedded model of an unknown version", where="model")
+    spec = Spec.from_dict(json.loads(_inflated(reader, _MAX_SPEC)))
+    forms = tensor_forms(spec)
+    if sum(math.prod(shape) for _, shape in forms.values()) > MAX_WEIGHTS:
+        raise CorruptError(f"the embedded model has more than {MAX_WEIGHTS} weights", where="model")
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for name in sorted(forms):
+        dtype, shape = np.dtype(forms[name][0]).newbyteorder("<"), forms[name][1]
+        count = math.prod(shape)
+        if dtype == np.int8:
+            tensors[name] = _unpack_bytes(reader, count).reshape(shape)
+            continue
+        planes = np.frombuffer(_inflated(reader, count * dtype.itemsize), np.uint8)
+        if planes.size != count * dtype.itemsize:
+            raise CorruptError(f"tensor {name} has another size", where="model")
+        entries = np.ascontiguousarray(planes.reshape(dtype.itemsize, count).T)
+        tensors[name] = entries.view(dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    if reader.left:
+        raise CorruptError(f"{reader.left} bytes follow the model", where="model")
+    return Model(spec, tensors)
+
+
+def _inflated(reader: Reader, most: int) -> bytes:
+    inflater = zlib.decompressobj()
+    data = inflater.decompress(reader.take(reader.varint("model"), "model"), most + 1)
+    if len(data) > most or not inflater.eof or inflater.unused_data:
+        raise CorruptError("a part of the embedded model has another size", where="model")
+    return data
+
+
+def _pack_bytes(tensor: npt.NDArray[np.int8]) -> list[bytes]:
+    from ..coding.encoder import encode_lane
+
+    symbols = tensor.reshape(-1).astype(np.int64) + 128
+    cdf = _counts(np.bincount(symbols, minlength=256))
+    words = encode_lane(cdf[symbols], (cdf[1:] - cdf[:-1])[symbols])
+    table = zlib.compress(cdf.astype("<u4").tobytes(), 9)
+    return [varint(len(table)), table, varint(len(words)), words.astype("<u4").tobytes()]
+
+
+def _counts(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Cumulative counts (257,) up to USABLE, near what was found, each count at least 1."""
+    total = max(int(found.sum()), 1)
+    counts = 1 + found * (USABLE - len(found)) // total
+    counts[int(found.argmax())] += USABLE - int(counts.sum())
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _unpack_bytes(reader: Reader, count: int) -> npt.NDArray[np.int8]:
+    from ..coding.decoder import decode_table
+
+    table = np.frombuffer(_inflated(reader, 257 * 4), "<u4")
+    steps = np.diff(table.astype(np.int64))
+    if len(table) != 257 or table[0] or table[-1] != USABLE or steps.min() < 1:
+        raise CorruptError("an impossible table of weights", where="model")
+    size = reader.varint("model")
+    words = np.frombuffer(reader.take(size * 4, "model"), "<u4").astype(np.uint32)
+    symbols = decode_table(words, table.astype(np.uint32)[None], count)
+    if symbols.size and symbols.min() < 0:
+        raise CorruptError("the weights' words lead outside their table", where="model")
+    return (symbols - 128).astype(np.int8)

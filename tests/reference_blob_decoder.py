@@ -28,6 +28,7 @@ class Blob:
     predictor: int
     parameters: bytes
     model: bytes | None
+    embedded: bytes
     grids: list[Grid]
 
 
@@ -68,15 +69,17 @@ def parse(data: bytes) -> Blob:
     flags = cursor.byte()
     predictor = cursor.byte()
     parameters = cursor.bytes(cursor.varint())
-    model = cursor.bytes(cursor.varint()) if flags & 4 else None
+    model = cursor.bytes(32) if flags & 4 else None
+    embedded_length = cursor.varint() if flags & 8 else 0
     count = cursor.varint() if flags & 1 else 1
     grids = [read_grid(cursor) for _ in range(count)]
     assert cursor.at == end_of_fields
     cursor.at += 4
+    embedded = cursor.bytes(embedded_length)
     for grid in grids:
         read_payloads(cursor, grid)
     assert cursor.at == len(data)
-    return Blob(flags, predictor, parameters, model, grids)
+    return Blob(flags, predictor, parameters, model, embedded, grids)
 
 
 def read_grid(cursor: Cursor) -> Grid:

@@ -24,6 +24,7 @@ from tokenzip.blob.varint import Reader, varint
 from tokenzip.errors import (
     BlobError,
     CorruptError,
+    MissingModelError,
     NotABlobError,
     TrailingDataError,
     TruncatedError,
@@ -119,28 +120,34 @@ class TestSecondReader:
             assert grid.dtype == tokens.dtype.name and grid.big_endian == (dtype[0] == ">")
             assert [t for chunk in grid.tokens for t in chunk] == tokens.reshape(-1).tolist()
 
-    def test_reads_predicted_chunks_parameters_and_model(self) -> None:
+    @pytest.mark.parametrize("embedded", [None, b"a model"])
+    def test_reads_predicted_chunks_parameters_and_model(self, embedded: bytes | None) -> None:
         grid = stored(np.arange(40).reshape(10, 4), chunk_frames=5)
         chunks = (replace(grid.chunks[0], stored=False, payload=b"abcd"), grid.chunks[1])
         blob = write_blob(
             [replace(grid, chunks=chunks)],
             is_list=False,
-            predictor="adaptive",
-            parameters=b"\x01\x02",
-            model=b"identity",
-            solid=True,
+            predictor="lstm",
+            parameters=b"\x01",
+            model=bytes(range(32)),
+            embedded=embedded,
         )
         parsed = parse(blob)
-        assert (parsed.flags, parsed.predictor) == (6, 1)
-        assert (parsed.parameters, parsed.model) == (b"\x01\x02", b"identity")
+        assert (parsed.flags, parsed.predictor) == (12 if embedded else 4, 2)
+        assert (parsed.parameters, parsed.model) == (b"\x01", bytes(range(32)))
+        assert parsed.embedded == (embedded or b"")
         assert parsed.grids[0].tokens == [b"abcd", list(range(20, 40))]
         info = tokenzip.inspect(blob)
-        assert (info.parameters, info.model, info.solid) == (b"\x01\x02", b"identity", True)
+        assert (info.parameters, info.model, info.solid) == (b"\x01", bytes(range(32)), False)
+        assert info.embedded_bytes == len(embedded or b"")
         assert [chunk.kind for chunk in info.grids[0].chunks] == ["predicted", "stored"]
-        assert info.grids[0].chunks[1].offset == info.header_bytes + 4
-        for frames in (None, slice(0)):
-            with pytest.raises(UnsupportedVersionError, match=r"needs a model.*update tokenzip"):
-                tokenzip.decode(blob, frames=frames)
+        assert info.grids[0].chunks[1].offset == info.header_bytes + info.embedded_bytes + 4
+        if not embedded:
+            with pytest.raises(MissingModelError, match=bytes(range(32)).hex()):
+                tokenzip.decode(blob)
+        else:
+            with pytest.raises(CorruptError, match="embedded model"):
+                tokenzip.decode(blob)
 
 
 class TestVarint:
@@ -230,7 +237,11 @@ class TestHeaderChecks:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            (GOOD.replace("00 00 00 02", "08 00 00 02"), "flags 0x08"),
+            (GOOD.replace("00 00 00 02", "10 00 00 02"), "flags 0x10"),
+            (GOOD.replace("00 00 00 02", "08 00 00 05 02"), "not named"),
+            (GOOD.replace("00 00 00 02", f"0c 02 01 01 {'11' * 32} 00 02"), "has no bytes"),
+            (GOOD.replace("00 00 00 02", f"06 02 01 01 {'11' * 32} 02"), "not solid"),
+            (GOOD.replace("00 00 00 02", "00 02 01 01 02"), "names none"),
             (GOOD.replace("00 00 00 02", "02 00 00 02"), "not solid"),
             (GOOD.replace("00 00 00 02", "04 00 00 00 02"), "no model"),
             (GOOD.replace("00 00 00 02", "00 00 01 07 02"), "no parameters"),
@@ -246,7 +257,7 @@ class TestHeaderChecks:
             ("01 00 00 ffffffffffffff7f", "grids cannot be described"),
             ("01 00 00 02 02 02 23 02 00 00 00000000 00000000", "blob ends inside its dtype"),
             ("00 00 ffffffffffffff7f", "ends inside its predictor parameters"),
-            ("04 01 00 ffffffffffffff7f", "ends inside its model identity"),
+            ("04 02 00 ffffffffffffff7f", "ends inside its model identity"),
             ("", "ends inside its flags"),
             ("00 00 8000", "canonical"),
         ],

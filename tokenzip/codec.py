@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .blob import BlobInfo, CodedGrid, check_limit, read_header, write_blob
+from .blob import BlobInfo, CodedGrid, GridInfo, check_limit, read_header, write_blob
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
-from .errors import CorruptError, DTypeError, OptionError
+from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
 from .predictors import CHOICES, BatchPredictor, resolve
 from .selection import Frames, Selection
@@ -207,9 +207,7 @@ class Codec:
         if self.batch is not None:
             object.__setattr__(self, "batch", _checked_integer("batch", self.batch, 1))
         if self.backend not in BACKENDS:
-            raise OptionError(
-                f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}"
-            )
+            raise OptionError(f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}")
         if self.embed_model and self.model is None:
             raise OptionError("embed_model needs a model")
 
@@ -260,7 +258,10 @@ class Codec:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
             network = None
             if info.model is not None:
-                network = self._network(self._model_of(data, info), info.parameters)
+                model = self._model_of(data, info)
+                for grid in info.grids:
+                    _check_belongs(model, grid)
+                network = self._network(model, info.parameters)
             outputs = decode_chunks(
                 data, info, selections, threads=self.threads or 1, network=network
             )
@@ -269,7 +270,6 @@ class Codec:
             for output, selection, grid in zip(outputs, selections, info.grids, strict=True)
         ]
         return arrays if info.is_list else arrays[0]
-
 
     def _own_model(self) -> Model | None:
         """The model to encode with."""
@@ -302,10 +302,19 @@ class Codec:
         )
 
 
-def _check_match(model: Model, grid: TokenGrid) -> None:
+def _check_match(model: Model, grid: TokenGrid | GridInfo) -> None:
     from .predictors.network.predictor import check_match
 
     check_match(model, grid.frame, grid.alphabet)
+
+
+def _check_belongs(model: Model, grid: GridInfo) -> None:
+    """CorruptError if a network's chunk is one that its model cannot have coded."""
+    if any(chunk.kind == "predicted" for chunk in grid.chunks):
+        try:
+            _check_match(model, grid)
+        except ModelMismatchError as error:
+            raise CorruptError(f"the blob's own model cannot code it: {error}") from error
 
 
 def _packed(model: Model) -> bytes:

@@ -227,9 +227,7 @@ def _encode(arrays: list[np.ndarray[Any, Any]], members: list[Member], codec: Co
         raise
 
 
-def _verify(
-    blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, codec: Codec
-) -> None:
+def _verify(blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, codec: Codec) -> None:
     """Decode and compare. Raises TokenzipError if anything differs: nothing is written then."""
     tokens = sum(array.size for array in arrays)
     decoded = replace(codec, max_tokens=tokens).decode(blob)

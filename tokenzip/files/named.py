@@ -3,7 +3,7 @@
 A blob holds arrays but no names. `clip.npy.tkz` needs none: it *is* the blob, and the file's own
 name says what to restore. A .npz or .h5 file has names inside, and a solid set of files has many,
 so there the blob follows a short preamble: a magic number, a version, and a compressed JSON object
-with its length and CRC-32. FORMAT.md, section 12, has it byte by byte.
+with its length and CRC-32. FORMAT.md, section 13, has it byte by byte.
 """
 
 from __future__ import annotations

@@ -130,4 +130,5 @@ def _unpack_bytes(reader: Reader, count: int) -> npt.NDArray[np.int8]:
     symbols = decode_table(words, table.astype(np.uint32)[None], count)
     if symbols.size and symbols.min() < 0:
         raise CorruptError("the weights' words lead outside their table", where="model")
-    return (symbols - 128).astype(np.int8)
+    weights: npt.NDArray[np.int8] = (symbols - 128).astype(np.int8)
+    return weights

@@ -166,12 +166,17 @@ def _ours(clips: Clips, solid: bool) -> bench.Result:
     return bench.compare(clips, alphabet=ALPHABET, compressors=[OURS], solid=solid)[0]
 
 
-def _data(name: str) -> Clips:
+def data_path(name: str) -> Path:
+    """A file of the token data; Skip if it is not here."""
     folder = Path(os.environ.get("TOKENZIP_DATA", REPOSITORY.parent / "shared" / "data"))
     path = folder / name
     if not path.is_file():
         raise Skip(f"no {path}: set TOKENZIP_DATA to the folder that holds {name}")
-    return load_clips([str(path)])
+    return path
+
+
+def _data(name: str) -> Clips:
+    return load_clips([str(data_path(name))])
 
 
 def _zpaq(clips: Clips, solid: bool) -> int:

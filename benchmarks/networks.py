@@ -1,0 +1,187 @@
+"""Measure the neural predictors: bits per token, speed, and how much of the machine they use.
+
+    python benchmarks/networks.py                     # everything, for benchmarks/models/*.safetensors
+    python benchmarks/networks.py --only speed --threads 2
+    python benchmarks/networks.py --markdown out/networks.md my.safetensors
+
+Bits: every validation clip is coded by itself (drive/val.h5, encodec/val.h5; TOKENZIP_DATA, else
+../shared/data beside this repository); sizes are whole blobs without the model, whose own size
+stands beside them. A model is measured on the data that its name begins with. Speed: warm, on the
+first of these clips. Efficiency: multiply-accumulates of the network times tokens per second,
+against matrix products of int8 numbers on one thread by torch._int_mm and by tokenzip's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from adaptive_goals import Skip, data_path
+from rich.console import Console
+
+import tokenzip
+from tokenzip.bench.machine import machine_info, machine_line
+from tokenzip.integer import operations
+from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
+
+MODELS = Path(__file__).parent / "models"
+Tokens = npt.NDArray[np.uint16]
+Row = Sequence[str]
+
+
+def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """Bits per token of each model on its validation clips, by source."""
+    rows: list[Row] = []
+    for path in models:
+        model = tokenzip.Model.load(path)
+        clips = _clips(path)
+        tokens: dict[str, int] = defaultdict(int)
+        size: dict[str, int] = defaultdict(int)
+        for source, clip in clips:
+            blob = tokenzip.encode(clip, alphabet=1024, model=model, threads=arguments.threads)
+            for group in {source, "all"}:
+                tokens[group] += clip.size
+                size[group] += len(blob)
+        for group in sorted(tokens, key=lambda g: (g == "all", g)):
+            rate = 8 * size[group] / tokens[group]
+            rows.append([path.stem, group, f"{tokens[group]:,}", f"{rate:.3f}", f"{10 / rate:.3f}"])
+        packed = len(tokenzip.models.packed.pack(model))
+        rows.append([path.stem, "the model, packed", "", f"{packed:,} bytes", ""])
+    yield from _table(["model", "clips", "tokens", "bits/token", "ratio"], rows)
+
+
+def speed(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """Tokens per second of encoding and decoding one clip, and several at once."""
+    rows: list[Row] = []
+    for path in models:
+        model = tokenzip.Model.load(path)
+        clips = [clip[: arguments.frames] for _, clip in _clips(path)]
+        clips = [clip for clip in clips if len(clip) == arguments.frames]
+        for backend in arguments.backend:
+            for count in (1, arguments.clips):
+                predictor = NetworkPredictor(model, Backend(backend, threads=arguments.threads))
+                encode, decode = _rates(predictor, clips[:count])
+                macs = model.spec.macs["total"]
+                rows.append(
+                    [
+                        *(path.stem, f"{macs / 1e3:,.0f} k", backend, str(len(clips[:count]))),
+                        *(f"{encode:,.0f}", f"{decode:,.0f}"),
+                        *(f"{2 * macs * encode / 1e9:.0f}", f"{2 * macs * decode / 1e9:.0f}"),
+                    ]
+                )
+    heads = ["model", "MACs/token", "backend", "clips", "encode tokens/s", "decode tokens/s"]
+    yield from _table([*heads, "encode GOP/s", "decode GOP/s"], rows)
+    yield f"{arguments.threads} threads, {arguments.frames} frames a clip."
+
+
+def ceiling(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """What the machine's int8 matrix products reach, on one thread."""
+    rows: list[Row] = []
+    for rows_of_x, k, m in ((8, 576, 768), (128, 576, 768), (1024, 576, 768), (1024, 160, 1024)):
+        rng = np.random.default_rng(0)
+        x = rng.integers(-127, 128, (rows_of_x, k), np.int8)
+        w = rng.integers(-127, 128, (m, k), np.int8)
+        work = 2.0 * rows_of_x * k * m
+        rates = [work / _seconds(product) / 1e9 for product in (_numba(x, w), _int_mm(x, w))]
+        rows.append([f"{rows_of_x} x {k} x {m}", *(f"{rate:.0f}" for rate in rates)])
+    yield from _table(["rows x inputs x outputs", "tokenzip GOP/s", "torch._int_mm GOP/s"], rows)
+
+
+PARTS: dict[str, Callable[..., Iterator[str]]] = {"bits": bits, "speed": speed, "ceiling": ceiling}
+
+
+def _clips(path: Path) -> list[tuple[str, Tokens]]:
+    """(source, tokens) of the validation clips that a model is for."""
+    with h5py.File(data_path(f"{path.stem.split('_')[0]}/val.h5")) as file:
+        return [
+            (str(clip.attrs.get("source", "all")), clip["tokens"][:].astype(np.uint16))
+            for clip in file["clips"].values()
+        ]
+
+
+def _rates(predictor: NetworkPredictor, clips: Sequence[Tokens]) -> tuple[float, float]:
+    """Tokens per second of encoding and decoding, the best of three runs after one to warm up."""
+    payloads = predictor.encode(clips)
+    frames = [len(clip) for clip in clips]
+    for tokens, clip in zip(predictor.decode(payloads, frames), clips, strict=True):
+        if not np.array_equal(tokens.reshape(clip.shape), clip):
+            raise AssertionError("a clip came back changed")
+    total = sum(clip.size for clip in clips)
+    encode = _seconds(lambda: predictor.encode(clips), most=3)
+    decode = _seconds(lambda: predictor.decode(payloads, frames), most=3)
+    return total / encode, total / decode
+
+
+def _seconds(work: Callable[[], Any], *, most: int = 200) -> float:
+    """The shortest time that the work took, of up to `most` runs within about a second."""
+    work()
+    best, end = float("inf"), time.perf_counter() + 1
+    for _ in range(most):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+        if time.perf_counter() > end and most > 3:
+            break
+    return best
+
+
+def _numba(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
+    from tokenzip.integer.gemm import pack, padded_outputs, product
+
+    wide, packed = x.astype(np.int16), pack(w)
+    out = np.empty((len(x), padded_outputs(len(w))), np.int32)
+    return lambda: product(wide, packed, out)
+
+
+def _int_mm(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
+    import torch
+
+    torch.set_num_threads(1)
+    a, b = torch.from_numpy(x), torch.from_numpy(w).t()
+    return lambda: torch._int_mm(a, b)
+
+
+def _table(heads: Row, rows: Sequence[Row]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield "|" + "---|" * len(heads)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--backend", action="append", choices=["numba", "torch"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--markdown", type=Path)
+    arguments = parser.parse_args()
+    arguments.backend = arguments.backend or ["numba"]
+    models = arguments.models or sorted(MODELS.glob("*.safetensors"))
+    console, lines = Console(), ["## Networks", "", machine_line(machine_info()), ""]
+    for part in arguments.only or PARTS:
+        lines += [f"### {PARTS[part].__doc__}", ""]
+        try:
+            for line in PARTS[part](models, arguments):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                lines.append(line)
+        except Skip as reason:
+            lines.append(f"Skipped: {reason}")
+            console.print(lines[-1])
+        lines.append("")
+    if arguments.markdown:
+        arguments.markdown.parent.mkdir(parents=True, exist_ok=True)
+        arguments.markdown.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -348,29 +348,42 @@ def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ign
 @compiled
 def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, end):  # type: ignore[no-untyped-def]
     """Rows begin .. end - 1 of all frames; h and c are the state, before and after."""
-    frames, _, inputs = x.shape
-    width = h.shape[1]
-    joined = np.empty((_BLOCK, inputs + width), np.int8)
+    inputs, width = x.shape[2], h.shape[1]
     wide, sums = _room(_BLOCK, weight)
     for start in range(begin, end, _BLOCK):
         count = min(_BLOCK, end - start)
-        for t in range(frames):
+        for t in range(x.shape[0]):
             for r in range(count):
-                joined[r, :inputs] = x[t, start + r]
-                joined[r, inputs:] = h[start + r]
-            _products(joined[:count], weight, bias, wide, sums)
+                row, new, old = wide[r], x[t, start + r], h[start + r]
+                for k in range(inputs):
+                    row[k] = new[k]
+                for k in range(width):
+                    row[inputs + k] = old[k]
+            product(wide[:count], weight, sums[:count])
             for r in range(count):
                 gates = sums[r]
+                for m in range(bias.size):
+                    gates[m] += bias[m]
                 _arguments(gates, multiplier, shift)
-                cell, hidden, target = c[start + r], h[start + r], out[t, start + r]
+                _cell(gates, sigmoid, tanh, c[start + r], h[start + r])
+                target, hidden = out[t, start + r], h[start + r]
                 for d in range(width):
-                    entering = sigmoid[gates[d]] * tanh[gates[2 * width + width + d]] >> 3
-                    new = (sigmoid[gates[width + d]] * cell[d] + entering + (1 << 14)) >> 15
-                    new = min(max(new, -CELL_LIMIT), CELL_LIMIT)
-                    cell[d] = new
-                    at = min(max(new >> 4, -GATE_LIMIT), GATE_LIMIT) + GATE_LIMIT
-                    y = (sigmoid[gates[2 * width + d]] * tanh[at] + (1 << 22)) >> 23
-                    hidden[d] = target[d] = min(y, LARGEST)
+                    target[d] = hidden[d]
+
+
+@compiled
+def _cell(gates, sigmoid, tanh, cell, hidden):  # type: ignore[no-untyped-def]
+    """One row's new state from its gates' places in the tables, which are never negative."""
+    width = np.uint32(cell.size)
+    for d in range(width):
+        enter, keep = sigmoid[np.uint32(gates[d])], sigmoid[np.uint32(gates[width + d])]
+        show = sigmoid[np.uint32(gates[2 * width + d])]
+        new = enter * tanh[np.uint32(gates[3 * width + d])] >> 3
+        new = (keep * cell[d] + new + np.int32(1 << 14)) >> 15
+        new = min(max(new, np.int32(-CELL_LIMIT)), np.int32(CELL_LIMIT))
+        cell[d] = new
+        at = min(max(new >> 4, np.int32(-GATE_LIMIT)), np.int32(GATE_LIMIT)) + GATE_LIMIT
+        hidden[d] = min((show * tanh[np.uint32(at)] + np.int32(1 << 22)) >> 23, np.int32(LARGEST))
 
 
 @compiled

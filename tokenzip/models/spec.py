@@ -138,8 +138,8 @@ class Spec:
             raise ValueError("the head looks at symbols that come later")
         if not all(place[0] == 0 for place in f.neighbours):
             raise ValueError("a neighbour of the head is in another frame")
-        if not f.window or not f.candidates:
-            raise ValueError("there is no window, or no candidate")
+        if not f.window:
+            raise ValueError("there is no window")
         if len(f.places) > 1024:
             raise ValueError(f"{len(f.places)} places are too many")
         layer = max(

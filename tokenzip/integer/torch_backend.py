@@ -21,7 +21,7 @@ from ..coding.constants import USABLE
 from ..coding.tables import EXP2
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
 from .layers import LaneRows, Layer, Places
-from .torch_lanes import Lanes, advance, exhausted, open_lanes, peek
+from .torch_lanes import Lanes, decode, exhausted, open_lanes
 
 #: Numbers of a slice of rows of scores: they stay in a CPU's cache, or bound a GPU's memory.
 _SLICE = {"cpu": 2**18, "cuda": 2**23}
@@ -293,9 +293,9 @@ class Operations:
         out = torch.empty(len(z), dtype=torch.int32, device=self.device)
         for numbers, of_lane in rows.rounds:
             if numbers is None:
-                out = _decode(lanes, of_lane, ends)
+                out = decode(lanes, of_lane, ends)
             else:
-                out.index_copy_(0, numbers, _decode(lanes, of_lane, ends[numbers]))
+                out.index_copy_(0, numbers, decode(lanes, of_lane, ends[numbers]))
         return out
 
     # Steps
@@ -447,21 +447,6 @@ def _scaled(sums: Tensor, layer: _Layer, low: int, high: int) -> Tensor:
 def _arguments(sums: Tensor, layer: _Layer) -> Tensor:
     """The sums as places in the tables of sigmoid and tanh."""
     return _scaled(sums, layer, -GATE_LIMIT, GATE_LIMIT).add_(GATE_LIMIT)
-
-
-def _decode(lanes: Lanes, of_lane: Tensor, ends: Tensor) -> Tensor:
-    """int32: the next symbol of each of these lanes; 0 where the words are corrupted.
-
-    ends: int32, one table a lane: cum + freq of every symbol.
-    """
-    quantile, valid = peek(lanes, of_lane)
-    # A quantile of a corrupted lane may be any number here: its symbol is not used.
-    wanted = quantile.clamp(0, USABLE - 1).to(torch.int32)[:, None]
-    symbol = torch.searchsorted(ends, wanted, right=True)
-    end = ends.gather(1, symbol).to(torch.int64)
-    cum = ends.gather(1, (symbol - 1).clamp(min=0)).to(torch.int64) * (symbol > 0)
-    advance(lanes, of_lane, cum[:, 0], (end - cum)[:, 0], valid)
-    return torch.where(valid, symbol[:, 0], 0).to(torch.int32)
 
 
 def _replayed(

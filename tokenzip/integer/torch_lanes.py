@@ -19,6 +19,7 @@ from ..coding.decoder import END, NEXT, OFFSET, RANGE
 
 _SIGN = -(2**63)
 _WORD = 2**WORD_BITS - 1
+_SCALE = 2 ** (STATE_BITS - PRECISION) - 1
 _WHOLE_RANGE = -1  # 2**64 - 1
 _MIN_RANGE = 2 ** (STATE_BITS - WORD_BITS)
 _MAX_END_OFFSET = 2 ** (STATE_BITS - WORD_BITS + 1) - 1
@@ -52,28 +53,18 @@ def open_lanes(words: Tensor, bounds: Tensor) -> Lanes:
     return Lanes(words, torch.stack([rows[number] for number in sorted(rows)]))
 
 
-def peek(lanes: Lanes, of_lane: Tensor) -> tuple[Tensor, Tensor]:
-    """The quantiles of the next symbols of some lanes, and whether an encoder can have meant them.
+def decode(lanes: Lanes, of_lane: Tensor, ends: Tensor) -> Tensor:
+    """int32: the next symbol of each of these lanes; 0 where no encoder can have meant the words.
 
-    Where it cannot, the quantile is no quantile.
+    ends: int32 (of_lane, symbols), one table a lane: cum + freq of every symbol. Lanes whose words
+    are nonsense stay where they are.
     """
-    offset = lanes.state[OFFSET].index_select(0, of_lane)
-    scale = _scale(lanes.state[RANGE].index_select(0, of_lane))
-    valid = (offset ^ _SIGN) < ((scale * (USABLE + 1)) ^ _SIGN)
-    # Below 2**24, so that a float64 estimate is off by less than one; nonsense if not valid.
-    high, low = (offset >> WORD_BITS) & _WORD, offset & _WORD
-    estimate = (high.to(torch.float64) * 2.0**WORD_BITS + low.to(torch.float64)) / scale
-    quantile = estimate.to(torch.int64)
-    rest = offset - quantile * scale
-    quantile = quantile + (rest >= scale).to(torch.int64) - (rest < 0).to(torch.int64)
-    return quantile - 1, valid & (quantile > 0)
-
-
-def advance(lanes: Lanes, of_lane: Tensor, cum: Tensor, freq: Tensor, valid: Tensor) -> None:
-    """Go past symbols with these intervals; lanes that are not valid stay where they are."""
     before = lanes.state.index_select(1, of_lane)
-    offset, width, at, end = before[OFFSET], before[RANGE], before[NEXT], before[END]
-    scale = _scale(width)
+    offset, width, at, end = before.unbind()
+    # At least 2**8, because a range never falls below 2**32.
+    scale = (width >> PRECISION) & _SCALE
+    quantile, valid = _quantile(offset, scale)
+    symbol, cum, freq = _find(ends, quantile)
     offset = offset - scale * (cum + 1)
     width = scale * freq
     small = (width >= 0) & (width < _MIN_RANGE)
@@ -88,6 +79,29 @@ def advance(lanes: Lanes, of_lane: Tensor, cum: Tensor, freq: Tensor, valid: Ten
         ]
     )
     lanes.state.index_copy_(1, of_lane, torch.where(valid, after, before))
+    return (symbol * valid).to(torch.int32)
+
+
+def _quantile(offset: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantiles 0 .. USABLE - 1, and whether they are valid: if not, they may be any of these."""
+    inside = (offset ^ _SIGN) < ((scale * (USABLE + 1)) ^ _SIGN)
+    # Below 2**24 if inside, so that a float64 estimate of it is off by less than one.
+    high, low = (offset >> WORD_BITS) & _WORD, offset & _WORD
+    estimate = ((high.to(torch.float64) * 2.0**WORD_BITS + low) / scale).to(torch.int64)
+    rest = offset - estimate * scale
+    # One up or down where the estimate was off; less the lower guard, which is a count of its own.
+    quantile = estimate + (rest >= scale) + (rest >= 0) - 2
+    return quantile.clamp(0, USABLE - 1), inside & (quantile >= 0)
+
+
+def _find(ends: Tensor, quantile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The symbols that the quantiles lead to, their cum and freq: int64."""
+    symbol = torch.searchsorted(ends, quantile.to(torch.int32)[:, None], right=True)
+    here = torch.cat([symbol - 1, symbol], 1).clamp_(min=0)
+    begin, end = ends.gather(1, here).to(torch.int64).unbind(1)
+    symbol = symbol[:, 0]
+    cum = begin * (symbol > 0)
+    return symbol, cum, end - cum
 
 
 def exhausted(lanes: Lanes) -> Tensor:
@@ -95,12 +109,6 @@ def exhausted(lanes: Lanes) -> Tensor:
     state = lanes.state
     near = (state[OFFSET] ^ _SIGN) < (_MAX_END_OFFSET ^ _SIGN)
     return (state[NEXT] >= state[END]) & ((state[RANGE] == _WHOLE_RANGE) | near)
-
-
-def _scale(width: Tensor) -> Tensor:
-    """width >> PRECISION without its sign; at least 1, as a range never falls below 2**32."""
-    scale = (width >> PRECISION) & (2 ** (STATE_BITS - PRECISION) - 1)
-    return scale.clamp(min=1)
 
 
 def _word(words: Tensor, at: Tensor, there: Tensor) -> Tensor:

@@ -67,17 +67,22 @@ class Operations:
         device: "cpu", "cuda", "cuda:1" ...
         threads: of torch while it runs on a CPU (`running`); None leaves torch's own number.
         graphs: repeat steps as CUDA graphs, where the device is a CUDA device.
+        int_mm: whether to use torch's int8 product; None tries whether it is there, and exact.
     """
 
     name = "torch"
 
     def __init__(
-        self, device: str | torch.device = "cpu", threads: int | None = None, graphs: bool = False
+        self,
+        device: str | torch.device = "cpu",
+        threads: int | None = None,
+        graphs: bool = False,
+        int_mm: bool | None = None,
     ) -> None:
         self.device = torch.device(device)
         self._threads = threads if self.device.type == "cpu" else None
         self._graphs = graphs and self.device.type == "cuda"
-        self._int_mm = int_mm_is_exact(self.device)
+        self._int_mm = int_mm_is_exact(self.device) if int_mm is None else int_mm
         self._exp2 = self.array(EXP2.astype(np.int32))
         self._slice = _SLICE.get(self.device.type, _SLICE["cpu"])
 

@@ -6,6 +6,7 @@ and all sites at once, the decoder frame by frame and step by step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,8 @@ class Network:
         if self._planes > 1:
             of_plane = self._ops.contiguous(symbols[..., plane : plane + 1])
         found = self._ops.windows(of_plane, view.candidates, HISTORY, frames)
-        return found.reshape(-1, found.shape[3])
+        # Not by -1, which does not work where there are no candidates.
+        return found.reshape(math.prod(found.shape[:3]), found.shape[3])
 
     # Encoding
 

@@ -26,6 +26,10 @@ BACKENDS = [
 ]
 
 
+#: One of each kind, for what is slow.
+FEW = [name for name in BACKENDS if name not in ("numba-2", "torch-cpu-2", "torch-float")]
+
+
 def make(name: str) -> Any:
     """The operations of a backend by its name here; skips where it is not."""
     if name.startswith("numba"):

@@ -206,7 +206,7 @@ def test_tables_of_the_encoder_are_those_of_the_decoder(few, family, name):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_frame_never_asks_the_device(family, name):
     """What a CUDA graph cannot record: numbers read back, sizes that depend on data, uploads."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from tokenzip.models.steps import lane_count
@@ -227,7 +227,7 @@ def test_a_frame_never_asks_the_device(family, name):
     carried, first = frame((symbols, network.embed(symbols), *network.begin(1)))
     with Names():
         carried, second = frame(carried)
-    found = torch.cat([first, second], 1)[0].numpy()
+    found = np.stack([first.numpy()[0], second.numpy()[0]])
     assert_array_equal(found, model.spec.geometry.to_symbols(clips[0][:2]))
     asking = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal"}
     # Tensors made of the host's numbers.
@@ -291,10 +291,19 @@ def test_unsafe_models_are_refused_by_layer(family):
             with pytest.raises(UnsafeModelError, match=f"layer {name}:") as caught:
                 Model(model.spec, changed(model, **{f"{name}.{tensor}": value}))
             assert caught.value.layer == name
-        half = np.full_like(bias, 2**31 - 2**26)
-        both = {f"{name}.bias": half, f"{name}.multiplier": large}
-        with pytest.raises(UnsafeModelError, match=name):
-            Model(model.spec, changed(model, **both))
+        # Each fits, and so does the largest sum, but not their product and half of 2**shift.
+        product = {
+            f"{name}.weight": np.zeros_like(model.tensors[f"{name}.weight"]),
+            f"{name}.bias": np.full_like(bias, 2**31 - 1),
+            f"{name}.multiplier": large,
+            f"{name}.shift": np.array(40, np.int32),
+        }
+        if name.startswith("head."):
+            site_bias = f"{name}.site_bias"
+            product[site_bias] = np.zeros_like(model.tensors[site_bias])
+        with pytest.raises(UnsafeModelError, match="multiplier") as caught:
+            Model(model.spec, changed(model, **product))
+        assert caught.value.layer == name
     for shift in (0, -1):
         with pytest.raises(UnsafeModelError):
             Model(model.spec, changed(model, **{"output.0.shift": np.array(shift, np.int32)}))

@@ -190,11 +190,12 @@ class Operations:
         seen = self.windows(embedded, places, first, frames)
         equal = self.matches(symbols, a, b, first, frames, none)
         if known < planes:
+            # By zero_: assigning a number would make a tensor of it on the host.
             unknown = planes - known
             if seen.shape[3]:
-                seen[..., seen.shape[3] - unknown * (embedded.shape[3] // planes) :] = 0
+                seen[..., seen.shape[3] - unknown * (embedded.shape[3] // planes) :].zero_()
             if equal.shape[3]:
-                equal[..., equal.shape[3] - unknown :] = 0
+                equal[..., equal.shape[3] - unknown :].zero_()
         return torch.cat([seen, equal], 3)
 
     def put(

@@ -71,7 +71,7 @@ def _tile(rows: int) -> Callable[..., Any]:
 def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
     from numba.np.arrayobj import make_array
 
-    x, row, weight, vector, out = arguments
+    _, row, _, vector, _ = arguments
 
     def array(number: int) -> Any:
         return make_array(signature.args[number])(context, builder, arguments[number])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +54,9 @@ class Operations:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     # Arrays in and out
 
     def layer(self, layer: Layer) -> _Layer:
@@ -65,6 +70,9 @@ class Operations:
     def places(self, places: Places) -> Places:
         return places
 
+    def lane_rows(self, rows: LaneRows) -> LaneRows:
+        return rows
+
     def array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array
 
@@ -76,6 +84,9 @@ class Operations:
 
     def concatenate(self, parts: list[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
         return np.concatenate(parts, axis)
+
+    def stack(self, parts: list[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
+        return np.stack(parts, axis)
 
     def broadcast(self, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return np.broadcast_to(array, shape)
@@ -106,6 +117,39 @@ class Operations:
         out = np.empty((symbols.shape[0], frames, sites, count * symbols.shape[3]), np.int8)
         _matches(symbols, a.back, a.site, b.back, b.site, first, none, out)
         return out
+
+    def inputs(
+        self,
+        embedded: Int8,
+        symbols: Int32,
+        places: Places,
+        a: Places,
+        b: Places,
+        first: int,
+        frames: int,
+        none: int,
+        known: int,
+    ) -> Int8:
+        clips, _, _, planes = symbols.shape
+        width = places.back.size * embedded.shape[3] + a.back.size * planes
+        out = np.empty((clips, frames, places.site.shape[1], width), np.int8)
+        _inputs(
+            *(embedded, symbols, places.back, places.site, a.back, a.site, b.back, b.site),
+            *(first, none, known, out),
+        )
+        return out
+
+    def put(
+        self,
+        symbols: Int32,
+        embedded: Int8,
+        table: Int8,
+        found: Int32,
+        sites: npt.NDArray[np.int64],
+        plane: int,
+        frame: int,
+    ) -> None:
+        _put(symbols, embedded, table, found, sites, plane, frame)
 
     def linear(self, x: Int8, layer: _Layer) -> Int32:
         rows = _rows(x)
@@ -216,6 +260,19 @@ class Operations:
         )
         return out
 
+    def repeat(
+        self,
+        step: Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]],
+        carried: tuple[Any, ...],
+        times: int,
+    ) -> tuple[tuple[Any, ...], list[Any]]:
+        """What is carried after so many steps, and the output of each."""
+        outputs = []
+        for _ in range(times):
+            carried, output = step(carried)
+            outputs.append(output)
+        return carried, outputs
+
     def _split(self, work: Callable[[slice], None], rows: int, cost: int, unit: int = 1) -> None:
         """work on all rows, by threads where it pays; each gets whole units of rows."""
         parts = min(self._threads, rows // unit, rows * cost // _WORTH_A_THREAD)
@@ -223,7 +280,7 @@ class Operations:
             work(slice(0, rows))
             return
         bounds = [rows // unit * part // parts * unit for part in range(parts)] + [rows]
-        slices = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        slices = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         for _ in self._pool.map(work, slices):
             pass
 
@@ -268,6 +325,33 @@ def _matches(symbols, back_a, site_a, back_b, site_b, first, none, out):  # type
                     for plane in range(planes):
                         same = a[plane] == b[plane] and a[plane] != none
                         out[n, t, s, p * planes + plane] = ONE if same else 0
+
+
+@compiled
+def _inputs(  # type: ignore[no-untyped-def]
+    embedded, symbols, back, site, back_a, site_a, back_b, site_b, first, none, known, out
+):
+    width, planes = embedded.shape[3], symbols.shape[3]
+    start = back.size * width
+    windows, equal = out[:, :, :, :start], out[:, :, :, start:]
+    _windows(embedded, back, site, first, windows)
+    _matches(symbols, back_a, site_a, back_b, site_b, first, none, equal)
+    if known < planes:
+        if back.size:
+            windows[:, :, :, start - (planes - known) * (width // planes) :] = 0
+        if back_a.size:
+            equal[:, :, :, (back_a.size - 1) * planes + known :] = 0
+
+
+@compiled
+def _put(symbols, embedded, table, found, sites, plane, frame):  # type: ignore[no-untyped-def]
+    width = table.shape[2]
+    for n in range(symbols.shape[0]):
+        for i in range(sites.size):
+            symbol = found[n * sites.size + i]
+            symbols[n, frame, sites[i], plane] = symbol
+            for e in range(width):
+                embedded[n, frame, sites[i], plane * width + e] = table[plane, symbol, e]
 
 
 @compiled

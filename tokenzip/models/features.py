@@ -54,7 +54,7 @@ class Features:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Features:
-        """The inverse of to_dict, also of its JSON; ValueError, TypeError or KeyError if it is not."""
+        """The inverse of to_dict, also of its JSON; otherwise ValueError, TypeError or KeyError."""
         return cls(
             window=_places(fields["window"]),
             past=_pairs(fields["past"]),

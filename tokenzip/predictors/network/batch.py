@@ -10,7 +10,7 @@ words, least significant byte first (FORMAT.md, section 10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ ENCODE_ROWS = 1 << 15
 
 def encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[bytes]:
     """The payload of every chunk, tokens uint16 (frames, *frame) each, frames >= 1."""
+    with ops.running():
+        return _encode_batch(network, ops, chunks)
+
+
+def _encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[bytes]:
     geometry = network.geometry
     longest_first = sorted(range(len(chunks)), key=lambda i: -len(chunks[i]))
     symbols = [geometry.to_symbols(chunks[i]) for i in longest_first]
@@ -75,6 +80,13 @@ def decode_batch(
     Raises:
         CorruptError: no encoder writes one of these payloads.
     """
+    with ops.running():
+        return _decode_batch(network, ops, payloads, frames)
+
+
+def _decode_batch(
+    network: Network, ops: Any, payloads: Sequence[bytes], frames: Sequence[int]
+) -> list[Tokens]:
     geometry = network.geometry
     longest_first = sorted(range(len(payloads)), key=lambda i: -frames[i])
     lengths = [frames[i] for i in longest_first]
@@ -85,22 +97,44 @@ def decode_batch(
     state = network.begin(len(payloads))
     symbols = network.no_symbols(len(payloads), HISTORY + 1)
     embedded = network.embed(symbols)
-    for start, stop, active in _runs(lengths, max(lengths)):
+    for start, stop, active in _runs(lengths, max(lengths, default=1)):
         state, symbols, embedded = network.first(state, active), symbols[:active], embedded[:active]
-        rows = _lane_rows(network, lane_counts[:active])
-        for t in range(start, stop):
-            state = network.decode_frame(symbols, embedded, state, lanes, rows)
-            decoded = ops.numpy(symbols[:, HISTORY, : geometry.sites])
-            for i in range(active):
-                found[i][t] = decoded[i]
-            symbols = _shifted(ops, symbols, network.no_symbols(active, 1))
-            embedded = _shifted(ops, embedded, network.embed(network.no_symbols(active, 1)))
+        frame = _frame(network, ops, active, lanes, _lane_rows(network, ops, lane_counts[:active]))
+        carried, decoded = ops.repeat(frame, (symbols, embedded, *state), stop - start)
+        symbols, embedded, *rest = carried
+        state = tuple(rest)
+        of_run = ops.numpy(ops.stack(decoded, 1))
+        for i in range(active):
+            found[i][start:stop] = of_run[i]
     if not ops.lanes_exhausted(lanes):
         raise CorruptError("the payload has words left over", where="payload")
     tokens: list[Tokens] = [np.empty(0, np.uint16)] * len(payloads)
     for place, i in enumerate(longest_first):
         tokens[i] = geometry.to_tokens(found[place])
     return tokens
+
+
+def _frame(
+    network: Network, ops: Any, active: int, lanes: Any, rows: list[Any]
+) -> Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]]:
+    """The decoding of one frame of all active chunks, as ops.repeat takes it.
+
+    Carried from frame to frame: the last symbols, their embeddings, and the network's state.
+    """
+    sites = network.geometry.sites
+    nothing = network.no_symbols(active, 1)
+    nothing_embedded = network.embed(nothing)
+
+    def frame(carried: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+        symbols, embedded, *state = carried
+        after = network.decode_frame(symbols, embedded, tuple(state), lanes, rows)
+        # A copy, so that no output keeps all the frames that it was decoded among.
+        decoded = ops.concatenate([symbols[:, HISTORY, :sites]], 1)
+        symbols = ops.concatenate([symbols[:, 1:], nothing], 1)
+        embedded = ops.concatenate([embedded[:, 1:], nothing_embedded], 1)
+        return (symbols, embedded, *after), decoded
+
+    return frame
 
 
 def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:
@@ -114,12 +148,8 @@ def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:
             active -= 1
 
 
-def _shifted(ops: Any, frames: Any, newest: Any) -> Any:
-    return ops.concatenate([frames[:, 1:], newest], 1)
-
-
-def _lane_rows(network: Network, lane_counts: Sequence[int]) -> list[LaneRows]:
-    """For every wavefront, the lanes that its sites of all these chunks are in."""
+def _lane_rows(network: Network, ops: Any, lane_counts: Sequence[int]) -> list[Any]:
+    """For every wavefront, the lanes that its sites of all these chunks are in, as LaneRows."""
     counts = np.array(lane_counts)
     first = np.cumsum(counts) - counts
     width = network.geometry.width
@@ -127,7 +157,7 @@ def _lane_rows(network: Network, lane_counts: Sequence[int]) -> list[LaneRows]:
     for sites in wavefronts(network.geometry):
         rows = sites // width
         lanes = first[:, None] + rows[None] % counts[:, None]
-        found.append(_rounds(lanes.astype(np.int32)))
+        found.append(ops.lane_rows(_rounds(lanes.astype(np.int32))))
     return found
 
 

@@ -6,6 +6,8 @@ and all sites at once, the decoder frame by frame and step by step.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +26,20 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """What the head sees around some sites."""
+    """What the head sees around some sites: all of a frame, or those of a wavefront.
+
+    Attributes:
+        sites: their numbers.
+        rows: where they stand among the sites in the order of wavefronts.
+        places: whose embeddings it sees, the site itself last if that has several planes.
+        pairs: whose equalities it sees, likewise.
+        candidates: whose symbols get bonuses.
+    """
 
     sites: Array
-    neighbours: Places
-    now: tuple[Places, Places]
-    own: tuple[Places, Places]
+    rows: slice
+    places: Places
+    pairs: tuple[Places, Places]
     candidates: Places
 
 
@@ -48,8 +58,8 @@ class Network:
         self._past = self._pairs(spec.features.past)
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
-        everywhere = np.arange(spec.geometry.sites, dtype=np.int32)
-        self._everywhere = self._view(everywhere)
+        self._everywhere = self._view(np.arange(spec.geometry.sites, dtype=np.int32), 0)
+        self._order = ops.array(np.concatenate(wavefronts(spec.geometry)).astype(np.int64))
         self._steps: list[_View] | None = None
 
     # Both ways
@@ -86,30 +96,21 @@ class Network:
         self, symbols: Array, embedded: Array, frames: int, view: _View, plane: int
     ) -> Array:
         """What the head of a plane sees besides the body: int8 (N, frames, n, symbol inputs)."""
-        ops = self._ops
-        parts = []
-        if len(view.neighbours.back):
-            parts.append(ops.windows(embedded, view.neighbours, HISTORY, frames))
-        if self._planes > 1:
-            # Planes that are not coded yet are zeros.
-            own = ops.windows(embedded, view.own[0], HISTORY, frames)
-            own[..., plane * self._width :] = 0
-            parts.append(own)
-        if len(view.now[0].back):
-            parts.append(ops.matches(symbols, *view.now, HISTORY, frames, self.none))
-        if self._planes > 1:
-            same = ops.matches(symbols, *view.own, HISTORY, frames, self.none)
-            same[..., plane:] = 0
-            parts.append(same)
-        if parts:
-            return ops.concatenate(parts, 3)
-        return ops.full((symbols.shape[0], frames, len(view.sites), 0), 0, "int8")
+        # Of the site itself, the planes before this one.
+        known = plane if self._planes > 1 else 1
+        return self._ops.inputs(
+            *(embedded, symbols, view.places, *view.pairs),
+            *(HISTORY, frames, self.none, known),
+        )
 
     def _candidates(self, symbols: Array, frames: int, view: _View, plane: int) -> Array:
         """The symbols that get bonuses: int32 (rows, candidates)."""
-        of_plane = self._ops.contiguous(symbols[..., plane : plane + 1])
+        of_plane = symbols
+        if self._planes > 1:
+            of_plane = self._ops.contiguous(symbols[..., plane : plane + 1])
         found = self._ops.windows(of_plane, view.candidates, HISTORY, frames)
-        return found.reshape(-1, found.shape[3])
+        # Not by -1, which does not work where there are no candidates.
+        return found.reshape(math.prod(found.shape[:3]), found.shape[3])
 
     # Encoding
 
@@ -140,20 +141,17 @@ class Network:
 
         rows: for every wavefront, which lanes its sites (of all clips) are in.
         """
-        ops, clips = self._ops, len(symbols)
+        ops = self._ops
         features, state = self._features(symbols, embedded, 1, state)
-        bases = [head.base(features) for head in self._heads]
+        # In the order of wavefronts, so that each one's sites are side by side.
+        bases = [ops.contiguous(head.base(features)[:, :, self._order]) for head in self._heads]
         for view, lane_rows in zip(self._wavefronts(), rows, strict=True):
             for plane, head in enumerate(self._heads):
                 x = self._inputs(symbols, embedded, 1, view, plane)
-                base = ops.contiguous(bases[plane][:, :, view.sites])
-                z = head.hidden(x, base)
+                z = head.hidden(x, ops.contiguous(bases[plane][:, :, view.rows]))
                 candidates = self._candidates(symbols, 1, view, plane)
                 found = ops.decode(z, head.output, candidates, lanes, lane_rows)
-                found = found.reshape(clips, -1)
-                symbols[:, HISTORY, view.sites, plane] = found
-                columns = slice(plane * self._width, (plane + 1) * self._width)
-                embedded[:, HISTORY, view.sites, columns] = self._embedding[plane, found]
+                ops.put(symbols, embedded, self._embedding, found, view.sites, plane, HISTORY)
         return state
 
     def embed(self, symbols: Array) -> Array:
@@ -163,17 +161,25 @@ class Network:
 
     def _wavefronts(self) -> list[_View]:
         if self._steps is None:
-            self._steps = [self._view(sites) for sites in wavefronts(self.geometry)]
+            steps, start = [], 0
+            for sites in wavefronts(self.geometry):
+                steps.append(self._view(sites, start))
+                start += len(sites)
+            self._steps = steps
         return self._steps
 
-    def _view(self, sites: npt.NDArray[np.int32]) -> _View:
+    def _view(self, sites: npt.NDArray[np.int32], start: int) -> _View:
         features = self._model.spec.features
-        here, before = [(0, 0, 0)], [(1, 0, 0)]
+        places, pairs = list(features.neighbours), list(features.now)
+        if self._planes > 1:
+            here, before = (0, 0, 0), (1, 0, 0)
+            places.append(here)
+            pairs.append((here, before))
         return _View(
             self._ops.array(sites.astype(np.int64)),
-            self._places(features.neighbours, sites),
-            self._pairs(features.now, sites),
-            (self._places(here, sites), self._places(before, sites)),
+            slice(start, start + len(sites)),
+            self._places(places, sites),
+            self._pairs(pairs, sites),
             self._places(features.candidates, sites),
         )
 
@@ -184,7 +190,7 @@ class Network:
         return placed
 
     def _pairs(
-        self, pairs: tuple[tuple[Place, Place], ...], sites: npt.NDArray[np.int32] | None = None
+        self, pairs: Sequence[tuple[Place, Place]], sites: npt.NDArray[np.int32] | None = None
     ) -> tuple[Places, Places]:
         return self._places([a for a, _ in pairs], sites), self._places(
             [b for _, b in pairs], sites

@@ -28,7 +28,7 @@ from rich.console import Console
 
 import tokenzip
 from tokenzip.bench.machine import machine_info, machine_line
-from tokenzip.integer import operations
+from tokenzip.models.packed import pack as pack_model
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
 
 MODELS = Path(__file__).parent / "models"
@@ -52,7 +52,7 @@ def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
         for group in sorted(tokens, key=lambda g: (g == "all", g)):
             rate = 8 * size[group] / tokens[group]
             rows.append([path.stem, group, f"{tokens[group]:,}", f"{rate:.3f}", f"{10 / rate:.3f}"])
-        packed = len(tokenzip.models.packed.pack(model))
+        packed = len(pack_model(model))
         rows.append([path.stem, "the model, packed", "", f"{packed:,} bytes", ""])
     yield from _table(["model", "clips", "tokens", "bits/token", "ratio"], rows)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .blob import (
+    BlobBytes,
     BlobInfo,
     ChunkInfo,
     CodedChunk,
@@ -186,7 +187,7 @@ class _Task:
 
 
 def decode_chunks(
-    blob: memoryview, info: BlobInfo, selections: list[Selection], *, threads: int
+    blob: BlobBytes, info: BlobInfo, selections: list[Selection], *, threads: int
 ) -> list[npt.NDArray[Any]]:
     """The selected frames of every grid, (frames, *frame) each; every chunk used is verified."""
     outputs = [
@@ -226,13 +227,13 @@ def decode_chunks(
     return outputs
 
 
-def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
+def _decode_solid(blob: BlobBytes, info: BlobInfo, tasks: list[_Task]) -> None:
     coders = _Coders(coder_factory(info.predictor, info.parameters))
     for numbers in _grouped([task.group for task in tasks]).values():
         _decode_group(blob, coders, [tasks[number] for number in numbers])
 
 
-def _decode_group(blob: memoryview, coders: _Coders, tasks: list[_Task]) -> None:
+def _decode_group(blob: BlobBytes, coders: _Coders, tasks: list[_Task]) -> None:
     """Decode a group from its start up to the last chunk that is wanted."""
     tokens_of_group = sum(task.chunk.frames * task.grid.frame_tokens for task in tasks)
     last_wanted = max((number for number, task in enumerate(tasks) if task.wanted), default=-1)
@@ -254,7 +255,7 @@ def _decode_group(blob: memoryview, coders: _Coders, tasks: list[_Task]) -> None
         _deliver(task, tokens)
 
 
-def _checked_payload(blob: memoryview, task: _Task) -> bytes:
+def _checked_payload(blob: BlobBytes, task: _Task) -> bytes:
     # A copy: what is decoded is then what was checked, even if the buffer is changed meanwhile.
     chunk = task.chunk
     payload = bytes(blob[chunk.offset : chunk.offset + chunk.bytes])

@@ -96,9 +96,12 @@ def _heads_of_clips(archive: Archive) -> list[int]:
 
 def _outside(archive: Archive, record: Record) -> str:
     """What is wrong with a record that is no clip of the archive, "" if nothing."""
-    if record.kind == CLIP and record.name in archive:
-        if archive._contents.entry(record.name).offset == record.body_start:
-            return ""
+    if (
+        record.kind == CLIP
+        and record.name in archive
+        and archive._contents.entry(record.name).offset == record.body_start
+    ):
+        return ""
     if crc_of(archive._source, record.body_start, record.body) == record.body_crc:
         return ""
     what = {

@@ -128,7 +128,8 @@ class ArchivedClip:
         ):
             return self._frames(slice(None))[key]
         if isinstance(first, slice):
-            return self._frames(first)[(slice(None), *parts[1:])]
+            sliced = (slice(None), *parts[1:])
+            return self._frames(first)[sliced]
         try:
             index = operator.index(first)
         except TypeError:
@@ -136,7 +137,8 @@ class ArchivedClip:
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of clip {self.name!r}, which has {len(self)}")
         index %= len(self)
-        return self._frames(slice(index, index + 1))[(0, *parts[1:])]
+        single = (0, *parts[1:])
+        return self._frames(slice(index, index + 1))[single]
 
     def __iter__(self) -> Iterator[Array]:
         """The frames, decoded chunk by chunk."""
@@ -180,7 +182,8 @@ class ArchivedClip:
             low, high = np.searchsorted(wanted, (chunk.start, chunk.start + chunk.frames))
             if low < high:
                 frames[low:high] = self._chunk(chunk)[wanted[low:high] - chunk.start]
-        return frames[(places.reshape(index.shape), *rest)]
+        chosen = (places.reshape(index.shape), *rest)
+        return frames[chosen]
 
     def _frames(self, part: slice) -> Array:
         """Some frames, as an array of their own."""
@@ -191,7 +194,8 @@ class ArchivedClip:
                 if chunk.start <= low and high <= chunk.start + chunk.frames and low < high:
                     held = self._chunk(chunk)
                     start, stop = wanted.start - chunk.start, wanted.stop - chunk.start
-                    return held[start : stop if stop >= 0 else None : wanted.step].copy()
+                    inside = slice(start, stop if stop >= 0 else None, wanted.step)
+                    return np.array(held[inside])
         with self._named():
             self.info  # noqa: B018  - the blob is what the index says
             decoded = self._archive._decode(self._blob_source(), part if self.shape else None)

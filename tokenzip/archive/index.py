@@ -62,7 +62,7 @@ def is_archive(head: bytes) -> bool:
 
 
 def index_record(contents: Contents, start: int) -> tuple[bytes, int]:
-    """The record that stands for all of an archive, if it begins at `start`; and the root's address.
+    """The record, to begin at `start`, that stands for an archive; and the address of its root.
 
     All records before it, from START on, are the dataset `payload`.
     """
@@ -199,7 +199,8 @@ def _catalog(packed: bytes, text_bytes: int) -> dict[str, Any]:
     text = unzip.decompress(packed, text_bytes + 1)
     if len(text) != text_bytes or not unzip.eof or unzip.unused_data:
         raise ValueError("the catalog is not of the length it claims")
-    return _of_type(json.loads(text), dict)
+    catalog: dict[str, Any] = _of_type(json.loads(text), dict)
+    return catalog
 
 
 def _kind(item: Any) -> Kind:

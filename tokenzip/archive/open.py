@@ -99,4 +99,4 @@ def _path_of(path: Any) -> str:
         text = os.fsdecode(text)
     if "\0" in text or not text:
         raise ArchiveError(f"{text!r} is no path")
-    return text
+    return str(text)

@@ -224,4 +224,4 @@ def _is_place(place: Any, start: int) -> bool:
     if not isinstance(place, list) or len(place) != 3 or not all(type(n) is int for n in place):
         return False
     offset, length, crc = place
-    return offset >= START and 0 <= length <= start - offset and 0 <= crc < 1 << 32
+    return bool(offset >= START and 0 <= length <= start - offset and 0 <= crc < 1 << 32)

@@ -6,8 +6,10 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace as replaced
 from typing import Any
@@ -17,10 +19,11 @@ import numpy as np
 from ..codec import Codec, inspect
 from ..errors import (
     ArchiveError,
-    ArchiveLockedError,
     ClipExistsError,
     FileExistsRefusedError,
+    InputError,
     OptionError,
+    TokenzipError,
 )
 from ..files.reasons import os_error_text
 from .archive import Archive
@@ -31,7 +34,7 @@ from .contents import Contents, Entry, Kind
 from .index import START, first_page, index_record
 from .load import single_grid
 from .lock import WriterLock
-from .parallel import Encoded, Task, encode_all
+from .parallel import Work, in_order
 from .records import (
     ATTRIBUTES,
     CLIP,
@@ -46,6 +49,12 @@ from .records import (
 
 #: Clips of `append`: tokens by name, or (name, tokens) or (name, tokens, attributes) in a row.
 Clips = Mapping[str, Any] | Iterable[tuple[Any, ...]]
+
+
+#: What is compressed goes to the disk together, at least so often.
+_FLUSH_SECONDS = 1.0
+#: More clips than are ever on their way to the workers.
+_REMEMBERED = 10_000
 
 
 class ArchiveWriter(Archive):
@@ -132,6 +141,7 @@ class ArchiveWriter(Archive):
         executor: Executor | None = None,
         replace: bool = False,
         verify: bool = False,
+        failed: Callable[[str, Exception], object] | None = None,
         done: Callable[[ArchivedClip], object] | None = None,
         **options: Any,
     ) -> int:
@@ -148,6 +158,8 @@ class ArchiveWriter(Archive):
                 Client.get_executor().
             replace: as in `add`.
             verify: decode each clip and compare before it is added.
+            failed: called with the name and the error of a clip that cannot be compressed, which is
+                then left out; without it, the first one ends the call.
             done: called with each clip when it has been added and flushed.
             options: for encoding.
 
@@ -158,34 +170,35 @@ class ArchiveWriter(Archive):
             What `add` raises. The clips before the one at fault are in the archive.
         """
         codec = self._encoder(options)
-        seen: set[str] = set()
-        items = clips.items() if isinstance(clips, Mapping) else clips
-
-        def tasks() -> Iterable[Task]:
-            for item in items:
-                name, tokens, attrs = _clip_item(item)
-                self._check_free(check_name(name), replace)
-                if name in seen:
-                    raise ClipExistsError(f"{self.name}: two of the clips are called {name!r}")
-                seen.add(name)
-                text = attributes_text(attrs, f"clip {name!r}")
-                if isinstance(tokens, ArchivedClip):
-                    tokens = np.asarray(tokens)
-                yield Task(name, _one_array(tokens), text, codec, verify)
-
+        pieces = self._pieces(clips, codec, replace, verify, failed)
+        waiting: list[tuple[str, bytes, bytes]] = []
         count = 0
 
-        def added(results: list[Encoded]) -> None:
+        def commit() -> None:
             nonlocal count
-            clips = [self._add(r.name, r.blob, r.attributes, replace) for r in results]
-            self.flush()
-            count += len(clips)
-            for clip in clips:
-                seen.discard(clip.name)
+            added = [self._add(name, blob, text, replace) for name, blob, text in waiting]
+            waiting.clear()
+            if added:
+                self.flush()
+            count += len(added)
+            for clip in added:
                 if done is not None:
                     done(clip)
 
-        encode_all(tasks(), added, workers=workers, executor=executor)
+        last = time.monotonic()
+        try:
+            for outcome in in_order(pieces, workers=workers, executor=executor):
+                name = outcome.work.label
+                if outcome.error is None:
+                    waiting.append((name, outcome.value, outcome.work.extra))
+                else:
+                    _handle(name, outcome.error, failed)
+                if time.monotonic() - last >= _FLUSH_SECONDS:
+                    commit()
+                    last = time.monotonic()
+        finally:
+            # What is compressed is added, also where what came after it failed.
+            commit()
         return count
 
     # Changing
@@ -239,6 +252,30 @@ class ArchiveWriter(Archive):
             self.close()
 
     # Inside
+
+    def _pieces(
+        self,
+        clips: Clips,
+        codec: Codec,
+        replace: bool,
+        verify: bool,
+        failed: Callable[[str, Exception], object] | None,
+    ) -> Iterator[Work]:
+        seen: deque[str] = deque(maxlen=_REMEMBERED)  # those on their way are not in the table yet
+        for item in clips.items() if isinstance(clips, Mapping) else clips:
+            name, tokens, attrs = _clip_item(item)
+            try:
+                self._check_free(check_name(name), replace)
+                if name in seen:
+                    raise ClipExistsError(f"{self.name}: two of the clips are called {name!r}")
+                seen.append(name)
+                text = attributes_text(attrs, f"clip {name!r}")
+                array = np.asarray(tokens) if isinstance(tokens, ArchivedClip) else tokens
+                work = Work(name, encode_clip, (codec, _one_array(array), verify), text)
+            except (TokenzipError, OSError) as error:
+                _handle(str(name), error, failed)
+                continue
+            yield work
 
     def _encoder(self, options: dict[str, Any]) -> Codec:
         if options.get("solid"):
@@ -408,6 +445,30 @@ def _link(scratch: str, path: str) -> None:
         os.replace(scratch, path)
 
 
+def encode_clip(codec: Codec, tokens: Any, verify: bool) -> bytes:
+    """What workers do."""
+    blob = codec.encode(tokens)
+    if verify:
+        array = np.asarray(tokens)
+        back = replaced(codec, max_tokens=max(1, array.size)).decode(blob)
+        same = isinstance(back, np.ndarray) and back.dtype == array.dtype
+        if not same or not np.array_equal(back, array):
+            raise TokenzipError(
+                "what was decoded differs from what was encoded; the clip was not added. This is a "
+                "bug in tokenzip or faulty memory: please report it"
+            )
+    return blob
+
+
+def _handle(name: str, error: Exception, failed: Callable[[str, Exception], object] | None) -> None:
+    """Hand the error of a clip on, or raise it."""
+    if isinstance(error, InputError):
+        error.args = (f"clip {name!r}: {error}",)
+    if failed is None or not isinstance(error, (TokenzipError, OSError, MemoryError)):
+        raise error
+    failed(name, error)
+
+
 def _one_array(tokens: Any) -> Any:
     if isinstance(tokens, (list, tuple)) and any(hasattr(item, "shape") for item in tokens):
         raise OptionError("a clip of an archive is one array; give each array a name of its own")
@@ -421,6 +482,3 @@ def _clip_item(item: Any) -> tuple[Any, Any, Any]:
             f"this is {type(item).__name__}"
         )
     return item[0], item[1], item[2] if len(item) == 3 else None
-
-
-__all__ = ["ArchiveLockedError", "ArchiveWriter", "Clips"]

@@ -52,6 +52,11 @@ class Archive(Mapping[str, ArchivedClip]):
         return tuple(self._contents.problems)
 
     @property
+    def incomplete(self) -> bool:
+        """Whether clips may be missing; only with recover=True."""
+        return self._contents.lost
+
+    @property
     def attrs(self) -> Attributes:
         """The archive's own metadata: JSON values by name."""
         return Attributes(self._contents.attrs, None)

@@ -12,6 +12,7 @@ from ..errors import ArchiveDamagedError, ArchiveError, BlobError
 from .archive import Archive
 from .index import START, BadIndexError, locate, parse_index
 from .load import crc_of
+from .parallel import OpenedOnce, Work, in_order
 from .records import CLIP, HEAD_BYTES, INDEX, KINDS, Record, read_record, walk
 
 
@@ -30,7 +31,13 @@ class Finding:
     tokens: int = 0
 
 
-def verify(archive: Archive, *, full: bool = False) -> Iterator[Finding]:
+#: Clips that a worker checks at a time.
+_TOGETHER = 8
+
+
+def verify(
+    archive: Archive, *, full: bool = False, workers: int | None = None
+) -> Iterator[Finding]:
     """Check every byte of an archive, and yield a Finding for each clip in turn.
 
     What is wrong outside of the clips (the first page, an index, a model) comes last.
@@ -38,10 +45,23 @@ def verify(archive: Archive, *, full: bool = False) -> Iterator[Finding]:
     Args:
         archive: an archive; open a damaged one with recover=True.
         full: decode every clip as well, which also tells a faulty encoder.
+        workers: processes that do so; None is this one.
     """
     source = archive._source
-    for name in archive:
-        yield _clip(archive, name, full)
+    names = list(archive)
+    if workers is None:
+        for name in names:
+            yield _clip(archive, name, full)
+    else:
+        shared = OpenedOnce(archive)
+        pieces = (
+            Work(names[start], check_clips, (shared, names[start : start + _TOGETHER], full))
+            for start in range(0, len(names), _TOGETHER)
+        )
+        for outcome in in_order(pieces, workers=workers):
+            if outcome.error is not None:
+                raise outcome.error
+            yield from outcome.value
     size = source.size()
     for problem in archive.problems:
         yield Finding("", problem)
@@ -64,6 +84,11 @@ def verify(archive: Archive, *, full: bool = False) -> Iterator[Finding]:
     yield from _first_page(archive, size)
     if end < known:
         yield Finding("", f"the file ends at {end:,}, {known:,} bytes were expected")
+
+
+def check_clips(shared: OpenedOnce, names: list[str], full: bool) -> list[Finding]:
+    """What workers do."""
+    return [_clip(shared.archive, name, full) for name in names]
 
 
 def _clip(archive: Archive, name: str, full: bool) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import ArchiveError, OptionError, TokenzipError
 
@@ -84,6 +85,25 @@ def in_order(
             except (TokenzipError, OSError, MemoryError) as error:
                 outcome = Outcome(work, error=error)
             yield outcome
+
+
+class OpenedOnce:
+    """An archive on its way to workers, each of which opens it once."""
+
+    _kept: ClassVar[dict[bytes, Any]] = {}
+
+    def __init__(self, archive: Any) -> None:
+        self._packed = pickle.dumps(archive)
+
+    @property
+    def archive(self) -> Any:
+        if self._packed not in self._kept:
+            self._kept.clear()
+            self._kept[self._packed] = pickle.loads(self._packed)
+        return self._kept[self._packed]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.archive[name]
 
 
 @dataclass

@@ -462,9 +462,9 @@ def encode_clip(codec: Codec, tokens: Any, verify: bool) -> bytes:
 
 def _handle(name: str, error: Exception, failed: Callable[[str, Exception], object] | None) -> None:
     """Hand the error of a clip on, or raise it."""
-    if isinstance(error, InputError):
-        error.args = (f"clip {name!r}: {error}",)
     if failed is None or not isinstance(error, (TokenzipError, OSError, MemoryError)):
+        if isinstance(error, InputError):
+            error.args = (f"clip {name!r}: {error}",)
         raise error
     failed(name, error)
 

@@ -9,6 +9,7 @@ from ..errors import TruncatedError
 
 #: The header of most blobs is within so many bytes, so that it takes a single reading.
 _FIRST_BYTES = 1024
+_MORE_BYTES = 16
 
 
 class BlobSource:
@@ -27,7 +28,7 @@ class BlobSource:
         """
         self.nbytes = nbytes
         self._read = read
-        self._first: bytes | None = None
+        self._first = b""
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, step = part.indices(self.nbytes)
@@ -35,9 +36,10 @@ class BlobSource:
             raise ValueError("a blob is read in one direction, byte by byte")
         if stop <= start:
             return b""
-        if stop <= min(_FIRST_BYTES, self.nbytes):
-            if self._first is None:
-                self._first = self._exactly(0, min(_FIRST_BYTES, self.nbytes))
+        if start == 0 and stop > len(self._first):
+            # The header: it is looked at again, and its checksum stands right behind it.
+            self._first = self._exactly(0, min(max(_FIRST_BYTES, stop + _MORE_BYTES), self.nbytes))
+        if stop <= len(self._first):
             return self._first[start:stop]
         return self._exactly(start, stop)
 

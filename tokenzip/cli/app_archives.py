@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -190,14 +190,14 @@ def pack(
     from .pack import pack as run
 
     session = _session(context, json=json, quiet=quiet)
-    coding = {
+    given: dict[str, Any] = {
         "alphabet": alphabet,
         "predictor": None if predictor == "auto" else predictor,
         "chunk_frames": chunk_frames,
         "threads": threads,
     }
-    coding = {name: value for name, value in coding.items() if value is not None}
-    Codec(**coding)  # type: ignore[arg-type]  - says now what makes no sense
+    coding = {name: value for name, value in given.items() if value is not None}
+    Codec(**coding)  # says now what makes no sense
     options = PackOptions(
         output=output,
         resume=resume,

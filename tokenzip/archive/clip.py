@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..blob import BlobInfo, BlobSource, ChunkInfo
 from ..codec import inspect
 from ..errors import ArchiveDamagedError, BlobError
-from .contents import Entry
+from .contents import Entry, Kind
 from .load import single_grid
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class ArchivedClip:
         if self._info is None:
             with self._named():
                 info = single_grid(inspect(self._blob_source()))
-                grid = info.grids[0]
-                if grid.shape != self.shape or grid.dtype != self.dtype:
+                kind, entry = Kind.of(info), self._entry
+                if (kind, info.grids[0].frames) != (entry.kind, entry.frames):
                     raise ArchiveDamagedError(
-                        f"the index says {self.dtype} {self.shape}, "
-                        f"the blob {grid.dtype} {grid.shape}"
+                        f"the index says {entry.frames} frames of {entry.kind}, the blob "
+                        f"{info.grids[0].frames} of {kind}"
                     )
             self._info = info
         return self._info
@@ -189,7 +189,8 @@ class ArchivedClip:
         """Some frames, as an array of their own."""
         if self.shape:
             wanted = range(len(self))[part]
-            low, high = min(wanted, default=0), max(wanted, default=-1) + 1
+            ends = (wanted[0], wanted[-1]) if wanted else (0, -1)
+            low, high = min(ends), max(ends) + 1
             for chunk in self.info.grids[0].chunks:
                 if chunk.start <= low and high <= chunk.start + chunk.frames and low < high:
                     held = self._chunk(chunk)

@@ -89,6 +89,7 @@ class Contents:
         end: where the next record goes.
         problems: what was found to be damaged.
         lost: whether clips may be missing.
+        ruins: (from, to) of damaged parts with sound ones behind them.
     """
 
     kinds: list[Kind] = field(default_factory=list)
@@ -98,6 +99,7 @@ class Contents:
     end: int = 0
     problems: list[str] = field(default_factory=list)
     lost: bool = False
+    ruins: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rows: npt.NDArray[Any] = np.zeros(_FEWEST_ROWS, ROW)

@@ -21,6 +21,7 @@ from .records import (
     MODEL,
     REMOVAL,
     REPLACES,
+    VOID,
     Record,
     parse_attributes,
     walk,
@@ -47,6 +48,7 @@ def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> C
     if not is_archive(head):
         raise NotAnArchiveError(_what_it_is(source.name, head))
     announced: int | None = None
+    index = 0
     problems = []
     try:
         index, announced = locate(source, size)
@@ -54,8 +56,8 @@ def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> C
     except BadIndexError as error:
         problems.append(str(error))
         contents = Contents(end=START)
-    indexed = not problems
-    _follow(source, contents, size, check=check, tail_only=indexed)
+    # Up to the index it is known how many clips there are, and they are counted below.
+    _follow(source, contents, size, counted=index, check=check)
     if problems and announced is not None and len(contents) < announced:
         contents.lost = True
         problems.append(f"of {announced:,} clips {len(contents):,} are left")
@@ -95,23 +97,31 @@ def single_grid(info: BlobInfo) -> BlobInfo:
 
 
 def _follow(
-    source: ByteSource, contents: Contents, size: int, *, check: bool, tail_only: bool
+    source: ByteSource, contents: Contents, size: int, *, counted: int, check: bool
 ) -> None:
-    """Apply the records from `contents.end` on."""
+    """Apply the records from `contents.end` on. What is damaged behind `counted` may be clips.
+
+    0 says that nobody knows how many clips there should be.
+    """
     gap: tuple[int, int] | None = None
+    kind = 0
     for item in walk(source, contents.end, size):
         if isinstance(item, tuple):
             gap = item
             continue
         if gap is not None:
             # Something whole stands behind it, so it is no unfinished end.
-            contents.lost = True
+            contents.lost |= gap[1] > counted
+            contents.ruins.append(gap)
             contents.problems.append(f"bytes {gap[0]:,} to {gap[1]:,} are damaged")
             gap = None
         problem = None
         if check and crc_of(source, item.body_start, item.body) != item.body_crc:
+            contents.ruins.append((item.start, item.end))
             problem = "wrong CRC-32"
-        else:
+        if item.kind in (INDEX, VOID):
+            problem = None  # it says nothing that the records before it did not
+        elif problem is None:
             try:
                 _apply(source, contents, item)
             except (ArchiveError, BlobError) as error:
@@ -120,12 +130,12 @@ def _follow(
             contents.lost = True
             what = f"clip {item.name!r}" if item.kind == CLIP else "a record"
             contents.problems.append(f"{what} at byte {item.start:,} is damaged: {problem}")
-        contents.end = item.end
-    # A gap at the very end is what was being written when the process was killed. Without an index
-    # it may as well be what is left of a file that was cut off.
-    if gap is not None and not tail_only:
+        contents.end, kind = item.end, item.kind
+    # A gap at the very end is what was being written when the process was killed. But where nothing
+    # says where the last index was, only an index at the end says that the file was not cut off.
+    if not counted and (gap is not None or kind != INDEX):
         contents.lost = True
-        contents.problems.append(f"bytes {gap[0]:,} to {gap[1]:,} are damaged or cut off")
+        contents.problems.append(f"the file may be cut off at {contents.end:,}")
 
 
 def _apply(source: ByteSource, contents: Contents, record: Record) -> None:
@@ -156,10 +166,9 @@ def _apply(source: ByteSource, contents: Contents, record: Record) -> None:
     elif record.kind == REMOVAL:
         if name in contents:
             contents.remove(name)
-    elif record.kind == MODEL:
-        contents.models[name] = (record.body_start, record.body, record.body_crc)
     else:
-        assert record.kind == INDEX  # says nothing that the records before it did not
+        assert record.kind == MODEL
+        contents.models[name] = (record.body_start, record.body, record.body_crc)
 
 
 def _what_it_is(name: str, head: bytes) -> str:

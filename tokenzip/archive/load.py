@@ -56,11 +56,11 @@ def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> C
     except BadIndexError as error:
         problems.append(str(error))
         contents = Contents(end=START)
-    # Up to the index it is known how many clips there are, and they are counted below.
-    _follow(source, contents, size, counted=index, check=check)
-    if problems and announced is not None and len(contents) < announced:
+    # Up to the index it is known how many clips there are.
+    found = _follow(source, contents, size, counted=index, check=check)
+    if problems and announced is not None and (found != announced or size < index):
         contents.lost = True
-        problems.append(f"of {announced:,} clips {len(contents):,} are left")
+        problems.append(f"of {announced:,} clips {found:,} were found")
     contents.problems[:0] = problems
     if contents.lost and not recover:
         raise ArchiveDamagedError(
@@ -96,19 +96,20 @@ def single_grid(info: BlobInfo) -> BlobInfo:
     return info
 
 
-def _follow(
-    source: ByteSource, contents: Contents, size: int, *, counted: int, check: bool
-) -> None:
+def _follow(source: ByteSource, contents: Contents, size: int, *, counted: int, check: bool) -> int:
     """Apply the records from `contents.end` on. What is damaged behind `counted` may be clips.
 
-    0 says that nobody knows how many clips there should be.
+    Returns how many clips there were up to `counted`, which is 0 if nobody knows where to count.
     """
     gap: tuple[int, int] | None = None
     kind = 0
+    found: int | None = None
     for item in walk(source, contents.end, size):
         if isinstance(item, tuple):
             gap = item
             continue
+        if item.start >= counted and found is None:
+            found = len(contents)
         if gap is not None:
             # Something whole stands behind it, so it is no unfinished end.
             contents.lost |= gap[1] > counted
@@ -136,6 +137,7 @@ def _follow(
     if not counted and (gap is not None or kind != INDEX):
         contents.lost = True
         contents.problems.append(f"the file may be cut off at {contents.end:,}")
+    return len(contents) if found is None else found
 
 
 def _apply(source: ByteSource, contents: Contents, record: Record) -> None:

@@ -38,7 +38,7 @@ def is_dataset(path: str) -> bool:
 
 
 def clips(path: str, column: str | None) -> Iterator[tuple[RowClip, float]]:
-    """The rows of a data set, and how much of it was before each.
+    """The rows of a data set, and how much of it has been read with each.
 
     Raises MissingDependencyError without the package `datasets`, FileFormatError if the directory
     cannot be read, FileError if no column of tokens is found.
@@ -58,8 +58,8 @@ def clips(path: str, column: str | None) -> Iterator[tuple[RowClip, float]]:
     done = 0
     for prefix, split in splits:
         for clip in _rows(path, prefix, split, column):
-            yield clip, done / total
             done += 1
+            yield clip, done / total
 
 
 def _rows(path: str, prefix: str, split: Any, column: str | None) -> Iterator[RowClip]:

@@ -49,7 +49,7 @@ class _Sample:
 
 
 def clips(path: str) -> Iterator[tuple[ShardClip, float]]:
-    """The clips of a shard, and how much of the file had been read when each began.
+    """The clips of a shard, and how much of the file has been read with each.
 
     Raises FileFormatError for a damaged shard, after the clips that were whole.
     """

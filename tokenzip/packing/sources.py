@@ -34,7 +34,7 @@ class SourceClip:
         name: what it will be called in the archive.
         source: the file it comes from.
         nbytes: bytes of the array, about.
-        position: how much of all sources was before it, 0 to 1.
+        position: how much of all sources has been read with it, 0 to 1.
         load: reads it, or gives a clip of another archive; only until the next clip is asked for.
         attributes: its metadata.
     """
@@ -92,7 +92,7 @@ class Sources:
             before += size
 
     def _clips_of(self, file: Source) -> Iterator[tuple[Any, float]]:
-        """Clips of one source, and how much of it had been read before each."""
+        """Clips of one source, and how much of it has been read with each."""
         path = file.path
         lowered = path.lower()
         if os.path.isdir(path):
@@ -109,8 +109,8 @@ class Sources:
             for array in stream_tokens(path, select):
                 name = f"{stem}/{array.name.strip('/')}" if array.name else stem
                 named = _Named(name, array.nbytes, array.load, array.attributes)
-                yield named, min(1.0, done / size)
                 done += array.nbytes
+                yield named, min(1.0, done / size)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _clips_of_archive(path: str) -> Iterator[tuple[_Named, float]]:
         for number, name in enumerate(archive):
             clip = archive[name]
             load = partial(archive.__getitem__, name)
-            yield _Named(name, clip.nbytes, load, dict(clip.attrs)), number / len(archive)
+            yield _Named(name, clip.nbytes, load, dict(clip.attrs)), (number + 1) / len(archive)
 
 
 def _size(path: str) -> int:

@@ -42,16 +42,18 @@ class FileSource:
             raise ArchiveError(f"{path}: cannot be opened: {os_error_text(error)}") from error
 
     def size(self) -> int:
+        descriptor = self._open()
         try:
-            return os.fstat(self._open()).st_size
+            return os.fstat(descriptor).st_size
         except OSError as error:
             raise self._unreadable(error) from error
 
     def read_at(self, start: int, count: int) -> bytes:
         pieces = []
+        descriptor = self._open()
         try:
             while count > 0:
-                piece = os.pread(self._open(), count, start)
+                piece = os.pread(descriptor, count, start)
                 if not piece:
                     break
                 pieces.append(piece)

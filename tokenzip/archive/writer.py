@@ -359,6 +359,8 @@ class ArchiveWriter(Archive):
             # The only bytes of an archive that ever change, and in one piece.
             self._write_at(0, first_page(start, len(self._contents), end, root))
             os.fsync(self._held.descriptor)
+        except ArchiveError:
+            raise
         except OSError as error:
             raise self._unwritable(error) from error
         self._contents.end = end

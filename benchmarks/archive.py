@@ -90,8 +90,9 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             archive.close()
     report["pack_seconds"], report["close_seconds"] = clock.seconds, closing.seconds
     report["pack_tokens_per_second"] = tokens / clock.seconds
-    tenth = memory[max(0, len(memory) // 10 - 1)]
-    report["memory_growth_after_first_tenth"] = max(memory) - tenth
+    report["memory_mb_at_tenths"] = [
+        round(memory[(len(memory) - 1) * tenth // 10] / 1e6, 1) for tenth in range(1, 11)
+    ]
 
     with Clock() as clock:
         archive = tokenzip.open(path)

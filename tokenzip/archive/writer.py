@@ -53,8 +53,9 @@ from .records import (
 Clips = Mapping[str, Any] | Iterable[tuple[Any, ...]]
 
 
-#: What is compressed goes to the disk together, at least so often.
+#: What is compressed goes to the disk together, at least so often, and not more at a time.
 _FLUSH_SECONDS = 1.0
+_FLUSH_BYTES = 1 << 22
 #: More clips than are ever on their way to the workers.
 _REMEMBERED = 10_000
 
@@ -188,17 +189,18 @@ class ArchiveWriter(Archive):
                 if done is not None:
                     done(clip)
 
-        last = time.monotonic()
+        last, held = time.monotonic(), 0
         try:
             for outcome in in_order(pieces, workers=workers, executor=executor):
                 name = outcome.work.label
                 if outcome.error is None:
                     waiting.append((name, outcome.value, outcome.work.extra))
+                    held += len(outcome.value)
                 else:
                     _handle(name, outcome.error, failed)
-                if time.monotonic() - last >= _FLUSH_SECONDS:
+                if held >= _FLUSH_BYTES or time.monotonic() - last >= _FLUSH_SECONDS:
                     commit()
-                    last = time.monotonic()
+                    last, held = time.monotonic(), 0
         finally:
             # What is compressed is added, also where what came after it failed.
             commit()

@@ -528,6 +528,16 @@ def test_lying_lengths(path: Path) -> None:
     missing.refused()
 
 
+def test_a_newer_version(path: Path) -> None:
+    data = bytearray(write(path))
+    data[55] = 2
+    data[72:76] = zlib.crc32(data[48:72]).to_bytes(4, "little")
+    path.write_bytes(data)
+    for recover in (False, True):
+        with pytest.raises(errors.NotAnArchiveError, match=r"version 2.*update tokenzip"):
+            tokenzip.open(path, recover=recover)
+
+
 def test_lying_records(path: Path) -> None:
     """Behind the index, where a killed process would have left clips."""
     with stored(path) as writer:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import NotAnArchiveError
 from ..files.memory import physical_memory
 from . import hdf5
 from .bytesource import ByteSource
@@ -21,6 +22,7 @@ from .records import (
     HEAD_BYTES,
     INDEX,
     MAX_ATTRIBUTE_BYTES,
+    MAX_NAME_BYTES,
     Record,
     head_bytes,
     is_name,
@@ -38,6 +40,8 @@ _PREFIX = struct.Struct("<QQQQ")  # clips, bytes of the catalog, of its JSON, ad
 
 _FORMAT = "tokenzip archive 1"
 _MAX_FRAMES = 1 << 60
+#: Of the catalog besides names. A writer does not heed it: beyond it, readers walk.
+_MAX_TEXT = 1 << 26
 
 
 class BadIndexError(Exception):
@@ -112,11 +116,14 @@ def locate(source: ByteSource, size: int) -> tuple[int, int]:
     if len(locator) < _LOCATOR_BYTES:
         raise BadIndexError("the file is cut off in its first bytes")
     magic, index, clips = _LOCATOR.unpack_from(locator)
-    if magic[:-1] == _LOCATOR_MAGIC[:-1] and magic != _LOCATOR_MAGIC:
-        raise BadIndexError(f"the archive's format {magic[-1]} is unknown")
     (crc,) = _CRC.unpack_from(locator, _LOCATOR.size)
-    if magic != _LOCATOR_MAGIC or crc != zlib.crc32(locator[: _LOCATOR.size]):
+    if magic[:-1] != _LOCATOR_MAGIC[:-1] or crc != zlib.crc32(locator[: _LOCATOR.size]):
         raise BadIndexError("the first page is damaged: wrong CRC-32")
+    if magic != _LOCATOR_MAGIC:
+        raise NotAnArchiveError(
+            f"{source.name}: an archive of format version {magic[-1]}; this tokenzip reads "
+            f"{_LOCATOR_MAGIC[-1]}: update tokenzip"
+        )
     return index, clips
 
 
@@ -151,6 +158,8 @@ def parse_index(body: bytes, start: int) -> Contents:
     rows = np.frombuffer(body, ROW, count, _PREFIX.size).copy()
     contents = Contents()
     try:
+        if text_bytes > _MAX_TEXT + (MAX_NAME_BYTES + 64) * count:
+            raise BadIndexError(f"the catalog claims {text_bytes:,} bytes, which is too much")
         catalog = _catalog(body[rows_end : rows_end + catalog_bytes], text_bytes)
         contents.attrs = _of_type(catalog["attrs"], dict)
         kinds = [_kind(item) for item in _of_type(catalog["kinds"], list)]

@@ -24,11 +24,12 @@ from .. import codec as codecs
 from ..archive import ArchivedClip
 from ..archive.parallel import Work, in_order
 from ..codec import Codec
-from ..errors import FileError, OptionError, TokenzipError
+from ..errors import FileError, InputError, OptionError, TokenzipError
 from ..files.atomic import atomic_output
 from ..files.formats import Format
 from ..files.named import Member, is_safe_file_name, join_names
 from ..files.npy import parse_npy
+from ..grid import TokenGrid
 from .sources import Sources
 
 #: Bits of a commaVQ token, and so of the score.
@@ -212,6 +213,11 @@ def _parts(sources: Sources, codec: Codec, clips_of_a_part: int) -> Iterator[Wor
         if name in seen:
             raise FileError(f"two clips are called {name!r}")
         seen.add(name)
+        try:
+            TokenGrid.of(array, _ALPHABET)
+        except InputError as error:
+            error.args = (f"clip {name!r}: {error}",)
+            raise
         names.append(name)
         arrays.append(np.array(array))
         if len(names) == clips_of_a_part:

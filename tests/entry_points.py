@@ -1,4 +1,4 @@
-"""The entry points of pyproject.toml, as an installer would write them: for tests from a checkout."""
+"""The entry points of pyproject.toml, as an installer writes them, for tests from a checkout."""
 
 from __future__ import annotations
 

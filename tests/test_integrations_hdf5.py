@@ -255,7 +255,7 @@ def test_an_interrupt_inside_the_filter_is_not_lost(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(hdf5, "decode_chunk", interrupted)
-    with h5py.File(path) as file, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+    with h5py.File(path) as file, pytest.raises(KeyboardInterrupt):
         try:
             file["tokens"][:]
         except OSError:

@@ -52,7 +52,9 @@ def test_what_the_command_line_wrote(clips: list[np.ndarray], tmp_path: Path) ->
         return tokenzip.encode(item, predictor="stored")
 
     named = join_names([Member("", "npz", ("a", "b"))], blob(clips[:2]))
-    files = join_names([Member("x.npy", "npy", ("",)), Member("y.h5", "h5", ("g/t",))], blob(clips[:2]))
+    files = join_names(
+        [Member("x.npy", "npy", ("",)), Member("y.h5", "h5", ("g/t",))], blob(clips[:2])
+    )
     url = shard(
         tmp_path / "s.tar",
         {

@@ -127,9 +127,7 @@ def test_other_codecs_around_it(tokens: np.ndarray) -> None:
     assert np.array_equal(array[:], chunk)
 
 
-def test_coding_is_off_the_event_loop(
-    tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_coding_is_off_the_event_loop(tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: set[str] = set()
     original = TokenzipCodec._decode_sync
 

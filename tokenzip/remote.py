@@ -1,8 +1,8 @@
 """Blobs and archives by URL: s3://, https://, memory:// and whatever else fsspec knows.
 
-    archive = tokenzip.open("s3://bucket/data.tkz.h5", storage_options={"anon": True})
-    blob = tokenzip.remote.blob("s3://bucket/clip.npy.tkz")
-    tokenzip.decode(blob, frames=slice(100, 110))     # reads the header and the chunks it needs
+archive = tokenzip.open("s3://bucket/data.tkz.h5", storage_options={"anon": True})
+blob = tokenzip.remote.blob("s3://bucket/clip.npy.tkz")
+tokenzip.decode(blob, frames=slice(100, 110))     # reads the header and the chunks it needs
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from .blob import BlobSource
-from .errors import FileError, MissingDependencyError
+from .errors import FileError, MissingDependencyError, TruncatedError
 from .files import NAMES_HEAD_BYTES, names_bytes
 from .files.reasons import first_line
 
@@ -34,11 +34,13 @@ def blob(url: str, **storage_options: Any) -> BlobSource:
 
     Raises:
         FileError: it is not there, cannot be read, or the URL makes no sense.
-        CorruptError, TruncatedError, UnsupportedVersionError: the names before the blob are damaged.
+        TruncatedError, UnsupportedVersionError: so are the names before the blob.
         MissingDependencyError: fsspec, or what it needs for this kind of URL, is not installed.
     """
     file = RemoteFile(url, storage_options)
     start = names_bytes(file.read_at(0, NAMES_HEAD_BYTES))
+    if start > file.size():
+        raise TruncatedError("the file ends inside the preamble that holds its names")
     return BlobSource(file.size() - start, lambda a, b: file.read_at(start + a, b - a))
 
 
@@ -84,9 +86,7 @@ class RemoteFile:
         stop = min(start + count, self.size())
         if stop <= start:
             return b""
-        return bytes(
-            self._ask(lambda system: system.cat_file(self._path, start=start, end=stop))
-        )
+        return bytes(self._ask(lambda system: system.cat_file(self._path, start=start, end=stop)))
 
     def close(self) -> None:
         """Reading is an error from now on. Connections belong to fsspec, which keeps them."""
@@ -112,6 +112,7 @@ class RemoteFile:
                 f"{self.name}: {first_line(error)}: pip install 'tokenzip[{extra}]'"
             ) from error
         except FileNotFoundError as error:
-            raise self._error(f"{self.name}: there is no such file") from error
+            reason = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+            raise self._error(f"{self.name}: there is no such file{reason}") from error
         except Exception as error:  # each file system has errors of its own
             raise self._error(f"{self.name}: cannot be read: {first_line(error)}") from error

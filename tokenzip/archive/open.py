@@ -45,8 +45,8 @@ def open(
         archive["drive/1"][100:200]
 
     Args:
-        path: a path; for reading also a URL that fsspec knows (s3://, https://, memory:// ...) or an
-            open binary file object that can seek.
+        path: a path; for reading also a URL that fsspec knows (s3://, https:// ...) or an open
+            binary file object that can seek.
         mode: "r" to read; "w" to begin a new archive in place of what is there; "x" to begin one
             where nothing is yet; "a" to add to one, which is begun if it is not there. There are
             any number of readers, also beside a writer, and one writer.

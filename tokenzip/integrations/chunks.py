@@ -106,7 +106,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON."""
-        said = {"alphabet": self.alphabet, "chunk_frames": self.chunk_frames}
+        said: dict[str, Any] = {"alphabet": self.alphabet, "chunk_frames": self.chunk_frames}
         said["frame"] = None if self.frame is None else list(self.frame)
         named = {name: value for name, value in said.items() if value is not None}
         return named if self.predictor == "auto" else {**named, "predictor": self.predictor}

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BlobError, CorruptError, DTypeError, InputError, OptionError
+from ..errors import CorruptError, DTypeError, OptionError
 from .chunks import Settings, decode_chunk
 from .requirements import missing
 
@@ -118,7 +118,12 @@ class _Chunk:
         settings, form = _settings_of_values(values)
         dimensions = form[4:]
         known = len(form) > 4 and form[3] == len(dimensions) and 0 not in dimensions
-        if not known or form[0] not in b"<>|" or form[1] not in b"iu" or form[2] not in (1, 2, 4, 8):
+        if (
+            not known
+            or form[0] not in b"<>|"
+            or form[1] not in b"iu"
+            or form[2] not in (1, 2, 4, 8)
+        ):
             raise CorruptError(f"filter values {list(values)}: no chunk of integers")
         dtype = np.dtype(f"{form[0]:c}{form[1]:c}{form[2]}")
         return cls(settings, dtype, tuple(dimensions))

@@ -85,7 +85,8 @@ class Tokenzip(Codec):
                 f"{target.size:,} bytes"
             )
         target[...] = _flat_bytes(decode_tokens(data, grid.tokens))
-        return out
+        filled: Array = out
+        return filled
 
 
 register_codec(Tokenzip)
@@ -93,7 +94,7 @@ register_codec(Tokenzip)
 
 def _in_order_of_memory(buf: Any) -> Array:
     """The buffer as an array whose C order is its order in memory, without a copy."""
-    array = np.asarray(ensure_ndarray_like(buf))
+    array: Array = np.asarray(ensure_ndarray_like(buf))
     check_dtype(array.dtype, "the buffer")
     if array.flags.c_contiguous:
         return array
@@ -105,4 +106,3 @@ def _in_order_of_memory(buf: Any) -> Array:
 def _flat_bytes(buf: Any) -> npt.NDArray[np.uint8]:
     """A flat view of a contiguous buffer's bytes."""
     return _in_order_of_memory(buf).reshape(-1).view(np.uint8)
-

@@ -1,9 +1,9 @@
 """Windows of an archive's clips for training with PyTorch.
 
-    ArchiveDataset   any window by its number: for samplers, small sets and evaluation. A window
-                     costs decoding the chunks that it lies in.
-    ArchiveStream    every window once an epoch, shuffled, each run of frames decoded once: for
-                     training. It divides the windows among ranks and DataLoader workers itself.
+ArchiveDataset   any window by its number: for samplers, small sets and evaluation. A window
+                 costs decoding the chunks that it lies in.
+ArchiveStream    every window once an epoch, shuffled, each run of frames decoded once: for
+                 training. It divides the windows among ranks and DataLoader workers itself.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Reader:
 class ArchiveDataset(Dataset[Any]):
     """All windows of a fixed number of frames, by number; the order is that of the archive.
 
-    Ranks and shuffling are a sampler's affair: torch's DistributedSampler, DataLoader(shuffle=True).
+    Ranks and shuffling are for samplers: DistributedSampler, DataLoader(shuffle=True).
 
     Args:
         archive: path or URL of an archive, or one that is open for reading.
@@ -89,7 +89,7 @@ class ArchiveDataset(Dataset[Any]):
 
     Raises:
         ArchiveError: the archive cannot be opened.
-        OptionError: there is no such window, frames of clips differ in shape, or dtype is too small.
+        OptionError: there is no such window, frames differ in shape, or dtype is too small.
     """
 
     def __init__(
@@ -252,6 +252,12 @@ def _checked(rank: int, world_size: int) -> tuple[int, int]:
 
 def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
     name = str(dtype).removeprefix("torch.")
-    if not isinstance(dtype, torch.dtype) or name not in ("uint8", "int8", "int16", "int32", "int64"):
+    if not isinstance(dtype, torch.dtype) or name not in (
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+    ):
         raise OptionError(f"dtype must be one of torch's integers, such as torch.int64: {dtype!r}")
     return np.dtype(name)

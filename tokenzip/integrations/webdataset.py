@@ -1,7 +1,7 @@
 """.tkz members of WebDataset tar shards.
 
-    wds.WebDataset("clips-{0000..0009}.tar").decode(decoder)       # sample["tkz"] is an array
-    wds.ShardWriter("clips-%04d.tar", encoder=encoder(alphabet=1024))
+wds.WebDataset("clips-{0000..0009}.tar").decode(decoder)       # sample["tkz"] is an array
+wds.ShardWriter("clips-%04d.tar", encoder=encoder(alphabet=1024))
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class Windows:
         """
         self.frames = _positive("frames", frames)
         self.stride = self.frames if stride is None else _positive("stride", stride)
-        names, counts, shapes = [], [], {}
+        names, counts = [], []
+        shapes: dict[tuple[int, ...], str] = {}
         for name in _chosen(archive, clips):
             shape = archive[name].shape
             if shape and shape[0] >= self.frames:

@@ -109,8 +109,10 @@ class TokenzipCodec(ArrayBytesCodec):
 
 def _native(dtype: Any) -> np.dtype[Any]:
     """The numpy dtype of Zarr's; Zarr 3.0 has numpy's own."""
-    native = dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else dtype
-    return np.dtype(native)
+    native: np.dtype[Any] = np.dtype(
+        dtype.to_native_dtype() if hasattr(dtype, "to_native_dtype") else dtype
+    )
+    return native
 
 
 register_codec(NAME, TokenzipCodec)

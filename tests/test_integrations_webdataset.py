@@ -78,7 +78,7 @@ def test_damage_is_named(clips: list[np.ndarray], tmp_path: Path) -> None:
     blob = bytearray(tokenzip.encode(clips[0], predictor="stored"))
     blob[-1] ^= 1
     url = shard(tmp_path / "s.tar", {"bad.tkz": bytes(blob)})
-    with pytest.raises(wds.DecodingError) as caught:
+    with pytest.raises(wds.autodecode.DecodingError) as caught:
         list(wds.WebDataset(url, shardshuffle=False).decode(decoder))
     assert isinstance(caught.value.__cause__, errors.CorruptError)
     assert caught.value.key == "bad"

@@ -1,4 +1,4 @@
-"""The pages in docs/ are true: their examples run from top to bottom, their links lead somewhere."""
+"""The pages in docs/ are true: their examples run, their links lead somewhere."""
 
 from __future__ import annotations
 

@@ -99,10 +99,11 @@ def _in_order_of_memory(buf: Any) -> Array:
     if array.flags.c_contiguous:
         return array
     if array.flags.f_contiguous:
-        return array.T
+        return array.transpose()
     raise DTypeError("the buffer is not contiguous; make a copy first")
 
 
 def _flat_bytes(buf: Any) -> npt.NDArray[np.uint8]:
     """A flat view of a contiguous buffer's bytes."""
-    return _in_order_of_memory(buf).reshape(-1).view(np.uint8)
+    flat: npt.NDArray[np.uint8] = _in_order_of_memory(buf).reshape(-1).view(np.uint8)
+    return flat

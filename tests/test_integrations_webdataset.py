@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -91,3 +92,9 @@ def test_only_its_own_members() -> None:
     assert decoder(".npy", b"anything") is None
     with pytest.raises(errors.OptionError):
         encoder(alphabet=1)
+
+
+def test_without_webdataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset.writer", None)
+    with pytest.raises(errors.MissingDependencyError, match=r"tokenzip\[webdataset\]"):
+        encoder()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class _Chunk:
 
     @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def to_values(self) -> tuple[int, ...]:
         # dtype as a letter's code: "<u2" is ord("<"), ord("u"), 2

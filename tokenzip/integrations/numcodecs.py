@@ -22,7 +22,7 @@ try:
     from numcodecs.compat import ensure_ndarray_like
     from numcodecs.registry import register_codec
 except ImportError as error:
-    raise missing("numcodecs") from error
+    raise missing("numcodecs", extra="numcodecs") from error
 
 Array = npt.NDArray[Any]
 
@@ -96,11 +96,11 @@ def _in_order_of_memory(buf: Any) -> Array:
     """The buffer as an array whose C order is its order in memory, without a copy."""
     array: Array = np.asarray(ensure_ndarray_like(buf))
     check_dtype(array.dtype, "the buffer")
-    if array.flags.c_contiguous:
-        return array
-    if array.flags.f_contiguous:
-        return array.transpose()
-    raise DTypeError("the buffer is not contiguous; make a copy first")
+    if not array.flags.c_contiguous:
+        array = array.transpose()
+    if not array.flags.c_contiguous:
+        raise DTypeError("the buffer is not contiguous; make a copy first")
+    return array
 
 
 def _flat_bytes(buf: Any) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,5 @@ from ..errors import MissingDependencyError
 
 def missing(package: str, extra: str | None = None) -> MissingDependencyError:
     """The error to raise (`from` the ImportError) where `package` is not installed."""
-    return MissingDependencyError(
-        f"this needs the package {package}: pip install 'tokenzip[{extra or package}]'"
-    )
+    what = f"'tokenzip[{extra}]'" if extra else package
+    return MissingDependencyError(f"this needs the package {package}: pip install {what}")

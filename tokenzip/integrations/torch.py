@@ -25,7 +25,7 @@ try:
     import torch
     from torch.utils.data import Dataset, IterableDataset, get_worker_info
 except ImportError as error:
-    raise missing("torch") from error
+    raise missing("torch", extra="torch") from error
 
 Transform = Callable[[Any], Any]
 
@@ -126,7 +126,8 @@ class ArchiveStream(IterableDataset[Any]):
 
     The order depends on seed, epoch, world size and the number of workers, and on nothing else.
     Runs of a clip's windows are shuffled, divided, decoded once, and their windows mixed in a
-    buffer. Call set_epoch before each epoch, or all have the same order.
+    buffer. Call set_epoch before each epoch, or all have the same order. There is no len(), as batches
+    depend on the workers; windows_of_rank() says how many windows there are.
 
     Args:
         archive, frames, stride, clips, transform, dtype, options: as ArchiveDataset has them.

@@ -46,7 +46,7 @@ def encoder(**settings: Any) -> dict[str, Any]:
     try:
         from webdataset.writer import make_handlers
     except ImportError as error:
-        raise missing("webdataset") from error
+        raise missing("webdataset", extra="webdataset") from error
     return {**make_handlers(), "tkz": Codec(**settings).encode}
 
 

@@ -23,7 +23,7 @@ try:
     from zarr.abc.codec import ArrayBytesCodec
     from zarr.registry import register_codec
 except ImportError as error:
-    raise missing("zarr") from error
+    raise missing("zarr", extra="zarr") from error
 
 NAME = "tokenzip"
 

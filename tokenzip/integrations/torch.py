@@ -126,8 +126,8 @@ class ArchiveStream(IterableDataset[Any]):
 
     The order depends on seed, epoch, world size and the number of workers, and on nothing else.
     Runs of a clip's windows are shuffled, divided, decoded once, and their windows mixed in a
-    buffer. Call set_epoch before each epoch, or all have the same order. There is no len(), as batches
-    depend on the workers; windows_of_rank() says how many windows there are.
+    buffer. Call set_epoch before each epoch, or all have the same order. There is no len(), as
+    batches depend on the workers; windows_of_rank() says how many windows there are.
 
     Args:
         archive, frames, stride, clips, transform, dtype, options: as ArchiveDataset has them.

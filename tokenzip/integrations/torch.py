@@ -47,8 +47,10 @@ class _Reader:
             raise OptionError(f"tokens up to {most} do not fit {dtype}; choose another dtype")
         self._keep()
 
-    def frames(self, clip: str, start: int, stop: int) -> npt.NDArray[Any]:
-        frames: npt.NDArray[Any] = self._clip(clip)[start:stop]
+    def frames(self, clip: str, start: int, stop: int, *, keep: bool) -> npt.NDArray[Any]:
+        """Frames of a clip; keep: others of the same chunk may be wanted soon."""
+        source = self._clip(clip) if keep else self._archive[clip]
+        frames: npt.NDArray[Any] = source[start:stop]
         return frames
 
     def tensor(self, frames: npt.NDArray[Any]) -> torch.Tensor:
@@ -116,7 +118,8 @@ class ArchiveDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         window: Window = self.windows[index]
         reader = self._reader
-        frames = reader.frames(window.clip, window.start, window.start + self.windows.frames)
+        stop = window.start + self.windows.frames
+        frames = reader.frames(window.clip, window.start, stop, keep=True)
         sample = reader.tensor(frames)
         return sample if self._transform is None else self._transform(sample)
 
@@ -230,7 +233,8 @@ class ArchiveStream(IterableDataset[Any]):
     def _decoded(self, run: Run) -> Iterator[npt.NDArray[Any]]:
         windows = self.windows
         first, last = run.first * windows.stride, (run.stop - 1) * windows.stride
-        frames = self._reader.frames(windows.clips[run.clip], first, last + windows.frames)
+        clip, stop = windows.clips[run.clip], last + windows.frames
+        frames = self._reader.frames(clip, first, stop, keep=False)
         for start in range(0, last - first + 1, windows.stride):
             yield frames[start : start + windows.frames]
 

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import archive, errors, samples
+    from . import archive, errors, remote, samples
     from .archive import Archive, ArchivedClip, ArchiveWriter, open
     from .blob import BlobInfo, ChunkInfo, GridInfo
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
@@ -40,6 +40,7 @@ __all__ = [
     "errors",
     "inspect",
     "open",
+    "remote",
     "samples",
 ]
 
@@ -60,7 +61,9 @@ _HOME = {
     "inspect": "codec",
     "TokenzipError": "errors",
     "errors": "",
+    "remote": "",
     "samples": "",
+    "torch": "",  # not in __all__: it needs torch
 }
 
 

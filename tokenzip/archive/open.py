@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..codec import DEFAULT_MAX_TOKENS, Codec
 from ..errors import ArchiveError, OptionError
+from ..remote import RemoteFile, is_url
 from .archive import Archive
 from .bytesource import ByteSource, FileSource, ObjectSource
 
@@ -33,6 +34,7 @@ def open(
     recover: bool = False,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     threads: int | None = None,
+    storage_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Archive:
     """Open an archive: a file (.tkz.h5) of many compressed clips with random access.
@@ -43,12 +45,14 @@ def open(
         archive["drive/1"][100:200]
 
     Args:
-        path: a path; for reading also an open binary file object that can seek (such as fsspec's).
+        path: a path; for reading also a URL that fsspec knows (s3://, https:// ...) or an open
+            binary file object that can seek.
         mode: "r" to read; "w" to begin a new archive in place of what is there; "x" to begin one
             where nothing is yet; "a" to add to one, which is begun if it is not there. There are
             any number of readers, also beside a writer, and one writer.
         recover: accept a damaged archive of which clips may be missing; `.problems` says what is
             wrong. Without it that is an ArchiveDamagedError.
+        storage_options: of a URL, for fsspec.
         max_tokens, threads: for decoding, as tokenzip.decode has them.
         options: for encoding, as tokenzip.encode has them: alphabet, predictor, chunk_frames ...
 
@@ -57,6 +61,7 @@ def open(
             ArchiveLockedError (somebody else writes to it), or its system's reason.
         FileExistsRefusedError: mode "x", and there is something.
         OptionError: the mode or an option makes no sense.
+        MissingDependencyError: a URL, and fsspec or what it needs for this one is not installed.
     """
     if options.get("solid"):
         raise OptionError("solid is for lists of arrays; the clips of an archive stand alone")
@@ -65,9 +70,11 @@ def open(
     except TypeError as error:
         raise OptionError(f"an option that there is not: {error}") from None
     if mode == "r":
-        return reopen(_source_of(path), codec, recover)
+        return reopen(_source_of(path, storage_options), codec, recover)
     if mode not in ("w", "x", "a"):
         raise OptionError(f"mode must be 'r', 'w', 'x' or 'a', not {mode!r}")
+    if is_url(path):
+        raise OptionError(f"{path}: archives are written to files of this machine; copy it then")
     from .writer import ArchiveWriter
 
     return ArchiveWriter(_path_of(path), mode, codec=codec, recover=recover)
@@ -82,7 +89,9 @@ def reopen(source: ByteSource, codec: Codec, recover: bool) -> Archive:
         raise
 
 
-def _source_of(path: Any) -> ByteSource:
+def _source_of(path: Any, storage_options: dict[str, Any] | None) -> ByteSource:
+    if is_url(path):
+        return RemoteFile(path, storage_options, ArchiveError)
     if hasattr(path, "read") and hasattr(path, "seek"):
         return ObjectSource(str(getattr(path, "name", "") or type(path).__name__), path)
     return FileSource.open(_path_of(path))

@@ -26,6 +26,7 @@ def test_import_loads_no_heavy_package() -> None:
         import sys
         import tokenzip
         heavy = {"torch", "h5py", "numba", "numpy", "constriction", "typer", "rich"}
+        heavy |= {"zarr", "numcodecs", "webdataset", "fsspec", "s3fs"}
         print(sorted(heavy & set(sys.modules)))
         """
     )
@@ -65,6 +66,32 @@ def test_works_where_torch_cannot_be_imported() -> None:
             assert (tokenzip.decode(blob) == grid).all()
             tokenzip.inspect(blob)
         assert "torch" not in sys.modules
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "install"),
+    [
+        ("integrations.numcodecs", "numcodecs", "'tokenzip[numcodecs]'"),
+        ("integrations.zarr", "zarr", "'tokenzip[zarr]'"),
+        ("integrations.hdf5", "h5py", "h5py"),
+        ("integrations.torch", "torch", "'tokenzip[torch]'"),
+        ("torch", "torch", "'tokenzip[torch]'"),
+    ],
+)
+def test_what_a_missing_package_is_called(module: str, package: str, install: str) -> None:
+    run(
+        f"""
+        import importlib, sys
+        import tokenzip
+        sys.modules[{package!r}] = None
+        try:
+            importlib.import_module("tokenzip.{module}")
+        except tokenzip.errors.MissingDependencyError as error:
+            assert str(error).endswith("pip install " + {install!r}), error
+        else:
+            raise SystemExit("no error")
         """
     )
 

@@ -3,6 +3,7 @@
     blob = tokenzip.encode(tokens)          # any integer array; axis 0 is time
     tokens = tokenzip.decode(blob)          # the same values, shape and dtype
     tokenzip.inspect(blob)                  # what the header says, without decoding
+    tokenzip.open("data.tkz.h5")            # an archive: many clips in one file
 
 Importing this package costs milliseconds: the names below load their modules when first used,
 and torch, h5py and numba are never imported by `import tokenzip` itself.
@@ -14,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import errors, samples
+    from . import archive, errors, remote, samples
+    from .archive import Archive, ArchivedClip, ArchiveWriter, open
     from .blob import BlobInfo, ChunkInfo, GridInfo
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
@@ -24,6 +26,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
+    "Archive",
+    "ArchiveWriter",
+    "ArchivedClip",
     "BlobInfo",
     "ChunkInfo",
     "Codec",
@@ -31,15 +36,23 @@ __all__ = [
     "Model",
     "TokenzipError",
     "__version__",
+    "archive",
     "decode",
     "encode",
     "errors",
     "inspect",
+    "open",
+    "remote",
     "samples",
 ]
 
 # public name -> the module that defines it; "" where the name is a module itself
 _HOME = {
+    "Archive": "archive",
+    "ArchiveWriter": "archive",
+    "ArchivedClip": "archive",
+    "archive": "",
+    "open": "archive",
     "BlobInfo": "blob",
     "ChunkInfo": "blob",
     "GridInfo": "blob",
@@ -51,7 +64,9 @@ _HOME = {
     "inspect": "codec",
     "TokenzipError": "errors",
     "errors": "",
+    "remote": "",
     "samples": "",
+    "torch": "",  # not in __all__: it needs torch
 }
 
 

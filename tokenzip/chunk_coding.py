@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .blob import (
+    BlobBytes,
     BlobInfo,
     ChunkInfo,
     CodedChunk,
@@ -201,7 +202,7 @@ class _Task:
 
 
 def decode_chunks(
-    blob: memoryview,
+    blob: BlobBytes,
     info: BlobInfo,
     selections: list[Selection],
     *,
@@ -252,7 +253,7 @@ def decode_chunks(
     return outputs
 
 
-def _decode_batch(blob: memoryview, network: BatchPredictor, tasks: list[_Task]) -> None:
+def _decode_batch(blob: BlobBytes, network: BatchPredictor, tasks: list[_Task]) -> None:
     payloads = [_checked_payload(blob, task) for task in tasks]
     frames = [task.chunk.frames for task in tasks]
     try:
@@ -269,13 +270,13 @@ def _decode_batch(blob: memoryview, network: BatchPredictor, tasks: list[_Task])
         _deliver(task, _checked(tokens, task))
 
 
-def _decode_solid(blob: memoryview, info: BlobInfo, tasks: list[_Task]) -> None:
+def _decode_solid(blob: BlobBytes, info: BlobInfo, tasks: list[_Task]) -> None:
     coders = _Coders(coder_factory(info.predictor, info.parameters))
     for numbers in _grouped([task.group for task in tasks]).values():
         _decode_group(blob, coders, [tasks[number] for number in numbers])
 
 
-def _decode_group(blob: memoryview, coders: _Coders, tasks: list[_Task]) -> None:
+def _decode_group(blob: BlobBytes, coders: _Coders, tasks: list[_Task]) -> None:
     """Decode a group from its start up to the last chunk that is wanted."""
     tokens_of_group = sum(task.chunk.frames * task.grid.frame_tokens for task in tasks)
     last_wanted = max((number for number, task in enumerate(tasks) if task.wanted), default=-1)
@@ -297,7 +298,7 @@ def _decode_group(blob: memoryview, coders: _Coders, tasks: list[_Task]) -> None
         _deliver(task, tokens)
 
 
-def _checked_payload(blob: memoryview, task: _Task) -> bytes:
+def _checked_payload(blob: BlobBytes, task: _Task) -> bytes:
     # A copy: what is decoded is then what was checked, even if the buffer is changed meanwhile.
     chunk = task.chunk
     payload = bytes(blob[chunk.offset : chunk.offset + chunk.bytes])

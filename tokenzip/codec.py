@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .blob import BlobInfo, CodedGrid, GridInfo, check_limit, read_header, write_blob
+from .blob import (
+    BlobBytes,
+    BlobInfo,
+    BlobSource,
+    CodedGrid,
+    GridInfo,
+    check_limit,
+    read_header,
+    write_blob,
+)
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
@@ -130,7 +139,8 @@ def decode(
     """The tokens of a blob, in the dtype and shape that were encoded; all checksums are verified.
 
     Args:
-        blob: bytes, bytearray, memoryview, mmap, or a contiguous uint8 array.
+        blob: bytes, bytearray, memoryview, mmap, a contiguous uint8 array, or a blob.BlobSource,
+            of which only the header and the chunks that are needed are read.
         max_tokens: the most tokens that may be decoded, whole chunks counted (for a solid blob:
             all of its tokens). Protects against blobs that claim to hold terabytes.
         frames: None, or an index or slice of axis 0 as in numpy: the result equals
@@ -279,7 +289,7 @@ class Codec:
 
         return as_model(self.model)
 
-    def _model_of(self, data: memoryview, info: BlobInfo) -> Model:
+    def _model_of(self, data: BlobBytes, info: BlobInfo) -> Model:
         """The model that a blob needs: its own, or one that is found."""
         from .models import packed, search
 
@@ -351,8 +361,11 @@ def _checked_integer(name: str, value: Any, smallest: int) -> int:
 
 
 @contextmanager
-def _bytes_of(blob: Any) -> Iterator[memoryview]:
+def _bytes_of(blob: Any) -> Iterator[BlobBytes]:
     """A flat view of the blob's bytes, given back at the end so that a mmap can be closed."""
+    if isinstance(blob, BlobSource):
+        yield blob
+        return
     try:
         view = memoryview(blob)
     except (TypeError, ValueError, BufferError):

@@ -21,7 +21,13 @@
     │   └── MissingModelError      a blob needs a model that is not here; .identity
     ├── FileError                  reading or writing a token file                  (OSError)
     │   ├── FileFormatError        the file is not what its name or the options say
-    │   └── FileExistsRefusedError the target exists and overwriting was not asked for
+    │   ├── FileExistsRefusedError the target exists and overwriting was not asked for
+    │   └── ArchiveError           an archive of many clips cannot be used
+    │       ├── NotAnArchiveError  the file is something else
+    │       ├── ArchiveDamagedError  parts of it are missing or wrong; .problems
+    │       ├── ArchiveLockedError another process writes to it
+    │       ├── ClipNotFoundError  it holds no clip of this name                    (KeyError)
+    │       └── ClipExistsError    it holds a clip of this name already
     ├── MissingDependencyError     an optional package is not installed             (ImportError)
     └── DownloadError              a sample or model could not be fetched           (OSError)
 
@@ -33,7 +39,12 @@ survive pickling, attributes included, so that they cross process boundaries who
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveDamagedError",
+    "ArchiveError",
+    "ArchiveLockedError",
     "BlobError",
+    "ClipExistsError",
+    "ClipNotFoundError",
     "CorruptError",
     "DTypeError",
     "DownloadError",
@@ -48,6 +59,7 @@ __all__ = [
     "ModelFormatError",
     "ModelMismatchError",
     "NotABlobError",
+    "NotAnArchiveError",
     "OptionError",
     "ShapeError",
     "TokenRangeError",
@@ -180,6 +192,38 @@ class FileFormatError(FileError):
 
 class FileExistsRefusedError(FileError):
     """The target file exists, and overwriting it was not asked for."""
+
+
+class ArchiveError(FileError):
+    """An archive could not be read or written as asked."""
+
+
+class NotAnArchiveError(ArchiveError):
+    """The file is not an archive that tokenzip wrote, or a newer one."""
+
+
+class ArchiveDamagedError(ArchiveError):
+    """Parts of an archive are missing or wrong; what is intact can still be read.
+
+    Attributes:
+        problems: what is wrong, a line for each.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class ArchiveLockedError(ArchiveError):
+    """Another process has the archive open for writing."""
+
+
+class ClipNotFoundError(ArchiveError, KeyError):
+    """The archive holds no clip of this name."""
+
+
+class ClipExistsError(ArchiveError):
+    """The archive holds a clip of this name already, and replacing it was not asked for."""
 
 
 class MissingDependencyError(TokenzipError, ImportError):

@@ -3,10 +3,13 @@
 from .chunks import chunk_bounds, chunk_count, default_chunk_frames
 from .info import BlobInfo, ChunkInfo, GridInfo, dtype_name
 from .read import check_limit, read_header
+from .source import BlobBytes, BlobSource
 from .write import CodedChunk, CodedGrid, write_blob
 
 __all__ = [
+    "BlobBytes",
     "BlobInfo",
+    "BlobSource",
     "ChunkInfo",
     "CodedChunk",
     "CodedGrid",

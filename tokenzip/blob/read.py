@@ -36,6 +36,7 @@ from .fields import (
     read_shape,
 )
 from .info import BlobInfo, ChunkInfo, GridInfo
+from .source import BlobBytes
 from .varint import MAX_BYTES, Reader
 
 #: Smallest possible record of a grid (dtype, shape, alphabet, chunk frames) and of a chunk.
@@ -46,9 +47,9 @@ _FIXED = len(MAGIC) + 1
 
 
 def read_header(
-    blob: memoryview, *, max_tokens: int | None = None, some_frames: bool = False
+    blob: BlobBytes, *, max_tokens: int | None = None, some_frames: bool = False
 ) -> BlobInfo:
-    """Parse and check the header of a blob, given whole as a view of bytes.
+    """Parse and check the header of a blob, given as a view of its bytes or as what reads them.
 
     Args:
         blob: all of it.
@@ -144,7 +145,7 @@ def check_limit(tokens: int, max_tokens: int) -> None:
         )
 
 
-def _checked_fields(blob: memoryview) -> tuple[bytes, int]:
+def _checked_fields(blob: BlobBytes) -> tuple[bytes, int]:
     """The header's fields, their checksum already verified, and the length of the header."""
     start = bytes(blob[: _FIXED + MAX_BYTES])
     if not start:

@@ -413,7 +413,7 @@ def info(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what the headers of .tkz files say, without decoding."""
+    """Show what the headers of .tkz files say, and what is in archives, without decoding."""
     from .info import info as run
 
     session = _session(context, json=json)
@@ -431,16 +431,37 @@ def verify(
     model: Models = None,
     backend: Backend = "auto",
     device: Device = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Of archives, verify the checksums of all bytes but decode nothing.",
+            rich_help_panel=_CODING,
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            metavar="N",
+            min=1,
+            help="Processes that check the clips of an archive. Default: this one alone.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Decode .tkz files and drop the tokens: OK or BAD for each, on standard output.
 
-    All checksums are verified. Goes on after bad files and exits with 1 if there were any.
+    All checksums are verified. Goes on after bad files and exits with 1 if there were any. Of an
+    archive (.tkz.h5) every clip that is bad is named.
     """
     from .verify import verify as run
 
     session = _session(context, json=json, quiet=quiet)
     codec = _decoder(max_tokens, threads, model, backend, device)
-    _leave(lambda: run(session, files, codec))
+    _leave(lambda: run(session, files, codec, fast=fast, workers=workers))
 
 
 @app.command()
@@ -514,9 +535,9 @@ def bench(
 def _decoder(
     max_tokens: int | None,
     threads: int | None,
-    models: list[str] | None,
-    backend: str,
-    device: str | None,
+    models: list[str] | None = None,
+    backend: str = "auto",
+    device: str | None = None,
 ) -> Codec:
     from ..codec import DEFAULT_MAX_TOKENS, Codec
 
@@ -527,3 +548,6 @@ def _decoder(
         backend=backend,
         device=device,
     )
+
+
+from . import app_archives  # noqa: E402, F401  - adds the commands for archives

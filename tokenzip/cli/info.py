@@ -9,6 +9,7 @@ from ..blob import dtype_name
 from ..codec import inspect
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
+from .archives import ARCHIVE_SUFFIX, info_of_archive, is_archive_file
 from .loading import Compressed, labels_of, load, members_of
 from .session import Session, printable
 from .targets import sources_of
@@ -24,9 +25,12 @@ _SHOWN_ROWS = 24
 
 def info(session: Session, arguments: Sequence[str], *, chunks: bool) -> int:
     """Show the headers of the files that `arguments` mean; returns the exit code."""
-    sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
+    sources = sources_of(arguments, (COMPRESSED_SUFFIX, ARCHIVE_SUFFIX))
 
     def work(source: Source) -> Iterator[dict[str, Any]]:
+        if is_archive_file(source.path):
+            yield info_of_archive(session, source.path, chunks=chunks)
+            return
         compressed = load(source.path)
         members = members_of(compressed)
         header = inspect(compressed.blob)

@@ -9,6 +9,7 @@ from typing import Any
 from ..codec import Codec
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
+from .archives import ARCHIVE_SUFFIX, is_archive_file, verify_archive
 from .compiling import warm_up
 from .loading import decode_all, load, members_of
 from .session import Session, error_text, printable
@@ -16,12 +17,28 @@ from .targets import sources_of
 from .work import each
 
 
-def verify(session: Session, arguments: Sequence[str], codec: Codec) -> int:
-    """Decode the files that `arguments` mean and drop the tokens; 1 if any is bad."""
-    sources = sources_of(arguments, (COMPRESSED_SUFFIX,))
-    warm_up(session, codec)
+def verify(
+    session: Session,
+    arguments: Sequence[str],
+    codec: Codec,
+    *,
+    fast: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Decode the files that `arguments` mean and drop the tokens; 1 if any is bad.
+
+    Args:
+        fast: of archives, verify the checksums and decode nothing.
+        workers: processes for the clips of archives.
+    """
+    sources = sources_of(arguments, (COMPRESSED_SUFFIX, ARCHIVE_SUFFIX))
+    if not fast and workers is None:
+        warm_up(session, codec)
 
     def work(source: Source) -> Iterator[dict[str, Any]]:
+        if is_archive_file(source.path):
+            yield verify_archive(session, source.path, codec, fast=fast, workers=workers)
+            return
         start = time.perf_counter()
         compressed = load(source.path)
         members_of(compressed)

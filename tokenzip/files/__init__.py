@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from .atomic import atomic_output
 from .formats import COMPRESSED_SUFFIX, Format, format_of_suffix
-from .named import Member, join_names, split_names
+from .named import NAMES_HEAD_BYTES, Member, join_names, names_bytes, split_names
 from .read import TokenFile, open_tokens, read_tokens
 from .write import array_bytes, write_arrays, write_tokens
 
 __all__ = [
     "COMPRESSED_SUFFIX",
+    "NAMES_HEAD_BYTES",
     "Format",
     "Member",
     "TokenFile",
@@ -27,6 +28,7 @@ __all__ = [
     "atomic_output",
     "format_of_suffix",
     "join_names",
+    "names_bytes",
     "open_tokens",
     "read_tokens",
     "split_names",

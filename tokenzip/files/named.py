@@ -21,6 +21,7 @@ from .formats import FORMATS, Format
 
 VERSION = 1
 _HEAD = struct.Struct("<4sBII")
+NAMES_HEAD_BYTES = _HEAD.size
 
 # Far more than any real set of names; little enough to be harmless.
 MAX_NAMES_BYTES = 1 << 26
@@ -84,18 +85,33 @@ def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryv
         return None, data
     if len(data) < _HEAD.size:
         raise TruncatedError("the file ends inside the preamble that holds its names")
-    _, version, length, checksum = _HEAD.unpack_from(data)
-    if version != VERSION:
-        raise UnsupportedVersionError(
-            f"the file's names are stored in version {version}, this tokenzip knows {VERSION}; "
-            "update tokenzip"
-        )
+    length, checksum = _checked_head(data)
     packed = data[_HEAD.size : _HEAD.size + length]
     if len(packed) < length:
         raise TruncatedError("the file ends inside the preamble that holds its names")
     if zlib.crc32(packed) != checksum:
         raise CorruptError("the file's names are damaged: wrong CRC-32", where="names")
     return _parse(packed), memoryview(data)[_HEAD.size + length :]
+
+
+def names_bytes(head: bytes) -> int:
+    """Where the blob begins in a `.tkz` file whose first NAMES_HEAD_BYTES bytes these are."""
+    if not head.startswith(NAMES_MAGIC):
+        return 0
+    if len(head) < _HEAD.size:
+        raise TruncatedError("the file ends inside the preamble that holds its names")
+    return _HEAD.size + _checked_head(head)[0]
+
+
+def _checked_head(data: bytes) -> tuple[int, int]:
+    """Length and CRC-32 of the packed names."""
+    _, version, length, checksum = _HEAD.unpack_from(data)
+    if version != VERSION:
+        raise UnsupportedVersionError(
+            f"the file's names are stored in version {version}, this tokenzip knows {VERSION}; "
+            "update tokenzip"
+        )
+    return length, checksum
 
 
 def _parse(packed: bytes) -> tuple[Member, ...]:

@@ -1,7 +1,8 @@
 """A second decoder of network payloads and models, written from FORMAT.md section 10 alone.
 
 Plain Python integers and lists, no numpy, no numba, no torch, and slow. `decode_blob` gives the
-tokens of all grids of a blob of predictor 2 or 3; `read_model_file` and `read_embedded` read models.
+tokens of all grids of a blob of predictor 2 or 3; `read_model_file` and `read_embedded` read its
+model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt, prod
 from operator import mul
 from typing import Any
@@ -226,7 +228,7 @@ def read_weights(cursor: reference_blob_decoder.Cursor, packed: bytes, count: in
     need(len(packed) == 4 * 257)
     cumulative = [int.from_bytes(packed[i : i + 4], "little") for i in range(0, 4 * 257, 4)]
     need(cumulative[0] == 0 and cumulative[-1] == TOTAL)
-    need(all(a < b for a, b in zip(cumulative, cumulative[1:], strict=False)))
+    need(all(a < b for a, b in pairwise(cumulative)))
     lane = reference_range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
     return [decode_symbol(lane, cumulative) - 128 for _ in range(count)]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileError, ModelFormatError, UnsupportedModelError
+from ..errors import FileError, MissingDependencyError, ModelFormatError, UnsupportedModelError
 from ..files.atomic import atomic_output
 from ..files.reasons import os_error_text
 from .bounds import prove
@@ -82,8 +82,7 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The content of a model file."""
-        from safetensors.numpy import save
-
+        save = _safetensors().save
         metadata = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -112,6 +111,7 @@ class Model:
             UnsupportedModelError: of a newer version.
             UnsafeModelError: a sum could overflow; names the layer.
             FileError: it cannot be read.
+            MissingDependencyError: safetensors is not installed.
         """
         path = Path(path)
         try:
@@ -142,9 +142,8 @@ class Model:
             summary = json.loads(metadata.get("summary", "{}"))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelFormatError(f"the model's description is wrong: {error!r}") from error
+        load = _safetensors().load
         try:
-            from safetensors.numpy import load
-
             tensors = load(data)
         except Exception as error:  # safetensors has its own exception, in Rust
             raise ModelFormatError(f"not a sound safetensors file: {error}") from error
@@ -154,6 +153,17 @@ class Model:
                 "the weights are not those of the identity in the file: it was damaged or changed"
             )
         return model
+
+
+def _safetensors() -> Any:
+    """The package that reads and writes model files; models in blobs do without it."""
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise MissingDependencyError(
+            "model files need the package safetensors: pip install safetensors"
+        ) from error
+    return safetensors.numpy
 
 
 def read_identity(path: str | os.PathLike[str]) -> str | None:

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -100,7 +101,7 @@ class TestOneBlob:
             for bit in range(8)
         )
         accepted = 0
-        for damaged in (*flips, *(mutate(fields, rng) for _ in range(1000))):
+        for damaged in (*flips, *(mutate(fields, rng) for _ in range(600))):
             blob = sealed(damaged, payload)
             arrays = decode(blob, model)
             if arrays is not None:
@@ -117,7 +118,7 @@ class TestOneBlob:
         original = blob[chunk.offset :]
         crc = zlib.crc32(tokens.astype("<u2").tobytes())
         size = (tokens.size * 4 + 7) // 8
-        for number in range(300):
+        for number in range(200):
             payload = [
                 rng.bytes(int(rng.integers(0, size))),
                 mutate(original, rng)[: size - 1],
@@ -140,11 +141,12 @@ def blob_of(model: Model, tokens: np.ndarray, payload: bytes, crc: int, **fields
     chunk = CodedChunk(False, payload, crc)
     alphabet = fields.pop("alphabet", ALPHABET)
     shape = fields.pop("shape", tokens.shape)
+    identity = fields.pop("identity", model.identity)
     grid = CodedGrid(shape, tokens.dtype, alphabet, None, (chunk,))
     settings: dict[str, Any] = {
         "predictor": model.spec.family,
         "parameters": b"\1",
-        "model": model.identity,
+        "model": identity,
         **fields,
     }
     return write_blob([grid], is_list=False, **settings)
@@ -214,7 +216,7 @@ def with_model(model: Model, packed: bytes, identity: bytes | None = None) -> by
     tokens = small_grid()
     blob = tokenzip.encode(tokens, model=model)
     chunk = tokenzip.inspect(blob).grids[0].chunks[0]
-    fields: dict[str, Any] = {"embedded": packed, "model": identity or model.identity}
+    fields: dict[str, Any] = {"embedded": packed, "identity": identity or model.identity}
     return blob_of(model, tokens, blob[chunk.offset :], chunk.token_crc, **fields)
 
 
@@ -254,23 +256,27 @@ class TestEmbeddedModels:
     def test_damage(self, model: Model) -> None:
         packed = pack(model)
         rng = np.random.default_rng(3)
+        harmless = 0
         places = [*range(40), *rng.integers(0, len(packed), 120).tolist()]
         for place in places:
             damaged = bytearray(packed)
             damaged[place] ^= 1 << int(rng.integers(8))
-            with pytest.raises(CorruptError) as caught:
-                tokenzip.decode(with_model(model, bytes(damaged)))
-            assert caught.value.where == "model"
+            try:
+                # The last bits of a lane may be anything: the same model, by its identity.
+                assert np.array_equal(
+                    tokenzip.decode(with_model(model, bytes(damaged))), small_grid()
+                )
+                harmless += 1
+            except CorruptError as error:
+                assert error.where == "model"
+        assert harmless < 5
 
     def test_mutations(self, model: Model) -> None:
         packed = pack(model)
         rng = np.random.default_rng(4)
         for _ in range(300):
-            mutated = mutate(packed, rng)
-            try:
-                assert unpack(mutated).identity == model.identity
-            except CorruptError:
-                pass
+            with suppress(CorruptError):
+                unpack(mutate(packed, rng))  # another model, maybe, but nothing else
 
     def test_cut_or_longer(self, model: Model) -> None:
         packed = pack(model)
@@ -376,7 +382,7 @@ class TestEmbeddedModels:
 
     def test_zlib_bombs(self, model: Model) -> None:
         spec, tensors = parts_of(pack(model))
-        bomb = zlib.compress(bytes(2**28), 9)
+        bomb = zlib.compress(bytes(2**26), 9)
         refused(b"\1" + varint(len(bomb)) + bomb, model)
         reader = Reader(tensors)
         # The first tensor, int8, has a table; in the place of the table comes the bomb.
@@ -402,14 +408,14 @@ class TestEmbeddedModels:
                 refused(repacked(spec, start + tensors), model)
 
     def test_the_largest_model_from_few_bytes(self, model: Model) -> None:
-        """2^25 weights of a single value take no words at all: time and memory stay bounded."""
+        """2^24 weights of a single value take hardly a word: time and memory stay bounded."""
         spec, _ = parts_of(pack(model))
-        spec = {**spec, "alphabet": 4095, "embedding": 4000}
+        spec = {**spec, "alphabet": 4095, "embedding": 4096}
         table = np.arange(257)
         table[129:] += 2**24 - 2 - 256
         data = zlib.compress(table.astype("<u4").tobytes())
         weights = varint(len(data)) + data + varint(2) + b"\xff\xff\xff\x7f" * 2
-        refused(repacked(spec, weights * 3), model, megabytes=200, seconds=30)
+        refused(repacked(spec, weights * 3), model, megabytes=40, seconds=30)
 
     def test_unsafe_layers(self, model: Model) -> None:
         """A good model's bytes with a shift that no proof allows."""
@@ -465,10 +471,8 @@ class TestModelFiles:
     @pytest.mark.parametrize("key", ["spec", "summary"])
     def test_descriptions(self, model: Model, key: str, value: str) -> None:
         data = file_with(model, lambda header: header["__metadata__"].update({key: value}))
-        try:
+        with suppress(ModelFormatError):
             assert Model.from_bytes(data).summary == {} and key == "summary"
-        except ModelFormatError:
-            pass
 
     def test_metadata(self, model: Model) -> None:
         for key in ("format", "version", "identity", "spec"):
@@ -501,8 +505,5 @@ class TestModelFiles:
         data = model.to_bytes()
         rng = np.random.default_rng(8)
         for _ in range(300):
-            mutated = mutate(data, rng)
-            try:
-                assert Model.from_bytes(mutated).identity == model.identity
-            except TokenzipError:
-                pass
+            with suppress(TokenzipError):
+                assert Model.from_bytes(mutate(data, rng)).identity == model.identity

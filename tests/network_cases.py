@@ -14,7 +14,7 @@ TINY = {"state": 6, "hidden": 5, "embedding": 3}
 FAMILIES = ("lstm", "conv3d")
 
 #: How much likelier than all others together the symbol of the frame before is made, in bits.
-COPY_BITS = 2
+COPY_BITS = 3
 
 
 def tiny_model(
@@ -34,7 +34,7 @@ def tiny_model(
     steps = 64 * (spec.geometry.symbols.bit_length() + COPY_BITS)
     for plane in range(spec.geometry.planes):
         name = f"output.{plane}"
-        multiplier = tensors[f"{name}.multiplier"] // 8 + 1
+        multiplier = tensors[f"{name}.multiplier"] // 4 + 1
         bias = tensors[f"{name}.bias"].copy()
         bias[copy] = steps * 2**24 // int(multiplier[copy])
         tensors.update({f"{name}.multiplier": multiplier, f"{name}.bias": bias})
@@ -47,7 +47,7 @@ def _coarse(tensor: np.ndarray) -> np.ndarray:
     if tensor.dtype == np.int16:
         return tensor // 2048 * 2048
     if tensor.dtype == np.int8:
-        some = np.arange(tensor.size).reshape(tensor.shape) % 9 == 0
+        some = np.arange(tensor.size).reshape(tensor.shape) % 4 == 0
         return (tensor // 32 * 32 * some).astype(np.int8)
     return tensor // 64 * 64 if tensor.ndim else tensor
 

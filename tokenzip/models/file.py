@@ -82,7 +82,6 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The content of a model file."""
-        save = _safetensors().save
         metadata = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -90,7 +89,8 @@ class Model:
             "spec": json.dumps(self.spec.to_dict()),
             "summary": json.dumps(self.summary),
         }
-        return save(dict(self.tensors), metadata)
+        data: bytes = _safetensors().save(dict(self.tensors), metadata)
+        return data
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write a model file, which appears whole or not at all.
@@ -142,9 +142,9 @@ class Model:
             summary = json.loads(metadata.get("summary", "{}"))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelFormatError(f"the model's description is wrong: {error!r}") from error
-        load = _safetensors().load
+        package = _safetensors()
         try:
-            tensors = load(data)
+            tensors = package.load(data)
         except Exception as error:  # safetensors has its own exception, in Rust
             raise ModelFormatError(f"not a sound safetensors file: {error}") from error
         model = cls(spec, tensors, summary if isinstance(summary, dict) else {})

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ MAX_BYTES = 2**31
 _MAX_HEADER = 2**24
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """An integer network: spec, weights, and what is known of its training.
 
@@ -60,8 +61,18 @@ class Model:
                 )
             clean[name] = np.array(tensor, order="C")
             clean[name].setflags(write=False)
-        object.__setattr__(self, "tensors", clean)
+        object.__setattr__(self, "tensors", MappingProxyType(clean))
         prove(self.spec, clean)
+
+    def __repr__(self) -> str:
+        geometry = self.spec.geometry
+        sites = f"{geometry.height} x {geometry.width} x {geometry.codebooks}"
+        return f"<Model {self.name}: {self.spec.family}, {sites}, alphabet {geometry.alphabet}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled arrays come back writable: the model would not be safe from changes any more, and
+        # numba would compile its code once more for them.
+        return Model, (self.spec, dict(self.tensors), self.summary)
 
     @cached_property
     def identity(self) -> bytes:

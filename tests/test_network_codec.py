@@ -404,6 +404,7 @@ class TestMismatch:
             {"backend": "jax"},
             {"backend": None},
             {"backend": ["numba"]},
+            {"backend": "numba", "device": "cuda"},
             {"batch": 0},
             {"batch": -1},
             {"batch": True},

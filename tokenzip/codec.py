@@ -269,6 +269,12 @@ class Codec:
             network = None
             if info.model is not None:
                 model = self._model_of(data, info)
+                if model.spec.family != info.predictor:
+                    raise CorruptError(
+                        f"the blob's model is for the predictor {model.spec.family}, not "
+                        f"{info.predictor}",
+                        where="header",
+                    )
                 for grid in info.grids:
                     _check_belongs(model, grid)
                 network = self._network(model, info.parameters)

@@ -1,6 +1,6 @@
 """The proof that no sum of a network can overflow, from its weights, when a model is loaded.
 
-Activations are int8, so a layer's sums are at most 127 times the sum of its weights' magnitudes
+Activations are int8, so a layer's sums are at most 128 times the sum of its weights' magnitudes
 plus its bias, whatever the tokens are; that has to stay below 2^31, in any order of summation. A
 sum times its multiplier has to stay below 2^62. What follows from the operations' own constants
 (the LSTM's cell, the bonuses) needs no look at the weights: the tables' entries are int16.
@@ -28,11 +28,12 @@ def prove(spec: Spec, tensors: Tensors) -> dict[str, int]:
     """
     largest = {}
     for name in all_layers(spec):
-        weight = np.abs(tensors[f"{name}.weight"].astype(np.int64))
+        # 16 bits hold |-128|, and take less memory than 64 where a model is large.
+        weight = np.abs(tensors[f"{name}.weight"].astype(np.int16))
         bias = np.abs(tensors[f"{name}.bias"].astype(np.int64))
         if name.startswith("head."):
             bias = bias + np.abs(tensors[f"{name}.site_bias"].astype(np.int64)).max(axis=0)
-        sums = weight.sum(axis=1) * (LARGEST + 1) + bias
+        sums = weight.sum(axis=1, dtype=np.int64) * (LARGEST + 1) + bias
         largest[name] = int(sums.max())
         if largest[name] > SUM_LIMIT:
             raise UnsafeModelError(

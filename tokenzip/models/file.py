@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileError, ModelFormatError, UnsupportedModelError
+from ..errors import FileError, MissingDependencyError, ModelFormatError, UnsupportedModelError
 from ..files.atomic import atomic_output
 from ..files.reasons import os_error_text
 from .bounds import prove
@@ -28,7 +29,7 @@ MAX_BYTES = 2**31
 _MAX_HEADER = 2**24
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """An integer network: spec, weights, and what is known of its training.
 
@@ -60,8 +61,18 @@ class Model:
                 )
             clean[name] = np.array(tensor, order="C")
             clean[name].setflags(write=False)
-        object.__setattr__(self, "tensors", clean)
+        object.__setattr__(self, "tensors", MappingProxyType(clean))
         prove(self.spec, clean)
+
+    def __repr__(self) -> str:
+        geometry = self.spec.geometry
+        sites = f"{geometry.height} x {geometry.width} x {geometry.codebooks}"
+        return f"<Model {self.name}: {self.spec.family}, {sites}, alphabet {geometry.alphabet}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled arrays come back writable: the model would not be safe from changes any more, and
+        # numba would compile its code once more for them.
+        return Model, (self.spec, dict(self.tensors), self.summary)
 
     @cached_property
     def identity(self) -> bytes:
@@ -82,8 +93,6 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The content of a model file."""
-        from safetensors.numpy import save
-
         metadata = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -91,7 +100,8 @@ class Model:
             "spec": json.dumps(self.spec.to_dict()),
             "summary": json.dumps(self.summary),
         }
-        return save(dict(self.tensors), metadata)
+        data: bytes = _safetensors().save(dict(self.tensors), metadata)
+        return data
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write a model file, which appears whole or not at all.
@@ -112,6 +122,7 @@ class Model:
             UnsupportedModelError: of a newer version.
             UnsafeModelError: a sum could overflow; names the layer.
             FileError: it cannot be read.
+            MissingDependencyError: safetensors is not installed.
         """
         path = Path(path)
         try:
@@ -142,10 +153,9 @@ class Model:
             summary = json.loads(metadata.get("summary", "{}"))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelFormatError(f"the model's description is wrong: {error!r}") from error
+        package = _safetensors()
         try:
-            from safetensors.numpy import load
-
-            tensors = load(data)
+            tensors = package.load(data)
         except Exception as error:  # safetensors has its own exception, in Rust
             raise ModelFormatError(f"not a sound safetensors file: {error}") from error
         model = cls(spec, tensors, summary if isinstance(summary, dict) else {})
@@ -154,6 +164,17 @@ class Model:
                 "the weights are not those of the identity in the file: it was damaged or changed"
             )
         return model
+
+
+def _safetensors() -> Any:
+    """The package that reads and writes model files; models in blobs do without it."""
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise MissingDependencyError(
+            "model files need the package safetensors: pip install safetensors"
+        ) from error
+    return safetensors.numpy
 
 
 def read_identity(path: str | os.PathLike[str]) -> str | None:

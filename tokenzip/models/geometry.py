@@ -20,13 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError
+from ..errors import CorruptError, ShapeError
 
 #: Largest alphabet that gets one symbol a token.
 MAX_SYMBOLS = 4096
 #: A last axis of at most this many entries (of a frame that is not 2-D) is a stack of codebooks.
 MAX_PLANES = 32
-MAX_SIDE = 64
 MAX_SITES = 4096
 
 
@@ -50,7 +49,7 @@ class Geometry:
         """The geometry of frames of this shape.
 
         Raises:
-            ShapeError: a side of more than 64 sites, or an empty frame.
+            ShapeError: more than 4096 sites, or an empty frame.
         """
         height, width, codebooks = _sites(frame)
         if not 0 < height * width <= MAX_SITES or max(height, width) > MAX_SITES:
@@ -97,9 +96,14 @@ class Geometry:
         """Symbols (T, sites, planes) to flat tokens uint16 (T, tokens of a frame).
 
         A pair of symbols may be no token of the alphabet: the caller checks the range.
+
+        Raises:
+            CorruptError: a low symbol has too many bits; no token is split so.
         """
         if self.split:
             pair = symbols.reshape(len(symbols), self.frame_tokens, 2)
+            if int(pair[..., 1].max(initial=0)) >> self.split:
+                raise CorruptError("half a token is too large", where="payload")
             symbols = (pair[..., 0] << self.split) | pair[..., 1]
         return symbols.reshape(len(symbols), self.frame_tokens).astype(np.uint16)
 

@@ -119,7 +119,7 @@ def _counts(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _unpack_bytes(reader: Reader, count: int) -> npt.NDArray[np.int8]:
-    from ..coding.decoder import decode_table
+    from .weights import decode_weights
 
     table = np.frombuffer(_inflated(reader, 257 * 4), "<u4")
     steps = np.diff(table.astype(np.int64))
@@ -127,8 +127,7 @@ def _unpack_bytes(reader: Reader, count: int) -> npt.NDArray[np.int8]:
         raise CorruptError("an impossible table of weights", where="model")
     size = reader.varint("model")
     words = np.frombuffer(reader.take(size * 4, "model"), "<u4").astype(np.uint32)
-    symbols = decode_table(words, table.astype(np.uint32)[None], count)
-    if symbols.size and symbols.min() < 0:
-        raise CorruptError("the weights' words lead outside their table", where="model")
-    weights: npt.NDArray[np.int8] = (symbols - 128).astype(np.int8)
+    weights = np.empty(count, np.int8)
+    if not decode_weights(words, table.astype(np.uint32), weights):
+        raise CorruptError("the weights' words are not those of their table", where="model")
     return weights

@@ -75,6 +75,9 @@ def _flat(where: Any) -> list[Model | Path]:
         if not path.exists():
             raise OptionError(f"model: there is no file or folder {path}")
         return [path]
-    if isinstance(where, Iterable):
-        return [place for part in where for place in _flat(part)]
+    if isinstance(where, Iterable) and not isinstance(where, (bytes, bytearray, memoryview)):
+        try:
+            return [place for part in where for place in _flat(part)]
+        except RecursionError:
+            raise OptionError("model: the list holds itself") from None
     raise OptionError(f"model must be a Model, a path, or a list of these, not {where!r}")

@@ -127,7 +127,8 @@ class Spec:
 
     def _check(self) -> None:
         geometry, f = self.geometry, self.features
-        if max(geometry.sites, geometry.alphabet >> 4, self.embedding, self.state) > _LARGEST_SIZE:
+        sizes = (self.embedding, self.state, self.squeeze, self.hidden)
+        if max(geometry.sites, geometry.alphabet >> 4, *sizes) > _LARGEST_SIZE:
             raise ValueError("a size is too large")
         if (self.squeeze > 0) != (self.family == "conv3d"):
             raise ValueError(f"squeeze is {self.squeeze} for {self.family}")

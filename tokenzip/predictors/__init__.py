@@ -81,7 +81,7 @@ def resolve(choice: str, family: str | None) -> str:
     """
     if family is None:
         if choice in WITH_MODEL:
-            raise OptionError(f"the predictor {choice} needs a model: give model=...")
+            raise OptionError(f"the predictor {choice} needs a model: give model=... (--model)")
         return "adaptive" if choice == "auto" else choice
     if choice not in ("auto", family):
         raise OptionError(f"the model is for the predictor {family}, not {choice}")

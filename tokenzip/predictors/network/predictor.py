@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,16 @@ def predictor_for(model: Model, backend: Backend) -> NetworkPredictor:
 
 _kept: OrderedDict[Any, NetworkPredictor] = OrderedDict()
 _lock = Lock()
+
+
+def _forget() -> None:
+    """After a fork: the child has none of the predictors' threads, and the lock may be held."""
+    global _kept, _lock
+    _kept, _lock = OrderedDict(), Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def check_match(model: Model, frame: tuple[int, ...], alphabet: int) -> None:

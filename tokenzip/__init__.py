@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
     from .models import Model
+    from .training.api import train
+    from .training.evaluate import Evaluation, evaluate
 
 __version__ = "0.1.0"
 
@@ -27,6 +29,7 @@ __all__ = [
     "BlobInfo",
     "ChunkInfo",
     "Codec",
+    "Evaluation",
     "GridInfo",
     "Model",
     "TokenzipError",
@@ -34,8 +37,10 @@ __all__ = [
     "decode",
     "encode",
     "errors",
+    "evaluate",
     "inspect",
     "samples",
+    "train",
 ]
 
 # public name -> the module that defines it; "" where the name is a module itself
@@ -52,6 +57,9 @@ _HOME = {
     "TokenzipError": "errors",
     "errors": "",
     "samples": "",
+    "Evaluation": "training.evaluate",
+    "evaluate": "training.evaluate",
+    "train": "training.api",
 }
 
 

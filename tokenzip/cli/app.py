@@ -527,3 +527,6 @@ def _decoder(
         backend=backend,
         device=device,
     )
+
+
+from . import app_training  # noqa: E402, F401  (its commands use what is above)

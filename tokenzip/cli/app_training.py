@@ -153,7 +153,8 @@ def train(
         int | None,
         typer.Option(
             metavar="N",
-            help="Symbols a step. Default: 8192 on a CPU, 65536 on a GPU.",
+            help="Symbols a step. Default: 8192, or 2048 for frames below 64 symbols; on a GPU eight "
+            "times as many.",
             rich_help_panel=_LEARNING,
             show_default=False,
         ),

@@ -67,7 +67,8 @@ def train(
         overwrite: replace output and checkpoint, where they exist.
         log_dir: directory of logs for TensorBoard.
         sizes: embedding, state, squeeze or hidden, where they are to differ from the preset's.
-        batch: symbols a step, about; None: 8,192 on a CPU, 65,536 on a GPU.
+        batch: symbols a step, about; None: 8,192, or 2,048 for frames below 64 symbols; on a GPU
+            eight times as many.
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the network's state carried.
         lr, weight_decay, clip: of AdamW; the largest norm of a gradient.

@@ -25,7 +25,7 @@ from . import checkpoint, validation
 from .clips import Clips
 from .distributed import World
 from .export import export
-from .options import BATCH_SYMBOLS, DEFAULT_MINUTES, Options
+from .options import DEFAULT_MINUTES, Options, batch_symbols
 from .streams import Batch, Shape, Streams
 from .twin import State, Twin
 
@@ -107,7 +107,7 @@ class Loop:
         self._report, self._path = report, checkpoint_path
         self._device, self.dtype = world.device, _dtype(options.dtype, world.device)
         longest = max(clip.frames for clip in clips)
-        symbols = options.batch or BATCH_SYMBOLS[world.device.type]
+        symbols = options.batch or batch_symbols(spec.geometry, world.device.type)
         self.shape = Shape.of(spec.geometry, longest, symbols, options.segments, options.segment)
         self._streams = Streams(clips, spec.geometry, self.shape, options.seed, world.rank)
         mine = held.clips[world.rank :: world.size] if held else ()
@@ -152,7 +152,8 @@ class Loop:
             FileError: a checkpoint cannot be written; the one before it stays.
         """
         self._begin = time.perf_counter()
-        self._written = self._validated = self._seconds()
+        # The same numbers in all processes: what depends on them must be.
+        self._written = self._validated = self._before
         self._validation_seconds = 0.0
         self._recent = (self._seconds(), self.tokens)
         pending: list[Tensor] = []

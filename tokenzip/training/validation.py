@@ -13,7 +13,7 @@ from .clips import Clip
 from .twin import State, Twin
 
 #: Symbols (of all clips side by side) that go through the twin in one go.
-_SYMBOLS = 1 << 15
+_SYMBOLS = {"cpu": 1 << 13, "cuda": 1 << 16}
 #: Clips side by side.
 _CLIPS = 64
 #: Of clips that are not taken whole, the first tokens up to about this many.
@@ -95,7 +95,7 @@ def _batch(
             return bits
         if stop():
             return None
-        most = max(1, _SYMBOLS // (active * geometry.sites * geometry.planes))
+        most = max(1, _SYMBOLS[device.type] // (active * geometry.sites * geometry.planes))
         end = min(clips[active - 1].frames, start + most)
         before = min(HISTORY, start)
         shape = (active, HISTORY + end - start, *sites)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,11 +35,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: it is none, is damaged, or of a newer version.
         OSError: it cannot be read.
     """
+    data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as file:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch and pickle leak several kinds
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to begin anew"

@@ -153,8 +153,8 @@ def train(
         int | None,
         typer.Option(
             metavar="N",
-            help="Symbols a step. Default: 8192, or 2048 for frames below 64 symbols; on a GPU eight "
-            "times as many.",
+            help="Symbols a step. Default: 8192, or 2048 for frames below 64 symbols; eight times "
+            "as many on a GPU.",
             rich_help_panel=_LEARNING,
             show_default=False,
         ),
@@ -184,13 +184,15 @@ def train(
         typer.Option(metavar="X", help="Largest norm of a gradient.", rich_help_panel=_LEARNING),
     ] = 1.0,
     dropout: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="P",
-            help="Of the inputs of body and heads and the heads' hidden numbers: for little data.",
+            help="Of the inputs of body and heads and the heads' hidden numbers. Default: 0.2 for "
+            "less than 3 million tokens, else 0.",
             rich_help_panel=_LEARNING,
+            show_default=False,
         ),
-    ] = 0.0,
+    ] = None,
     token_dropout: Annotated[
         float,
         typer.Option(

@@ -36,7 +36,7 @@ def train(
     lr: float = 2e-3,
     weight_decay: float = 0.01,
     clip: float = 1.0,
-    dropout: float = 0.0,
+    dropout: float | None = None,
     token_dropout: float = 0.0,
     patience: int = 5,
     validate_steps: int | None = None,
@@ -72,7 +72,8 @@ def train(
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the network's state carried.
         lr, weight_decay, clip: of AdamW; the largest norm of a gradient.
-        dropout: on the inputs of body and heads and on the heads' hidden numbers.
+        dropout: on the inputs of body and heads and on the heads' hidden numbers; None: 0.2 for
+            less than 3 million tokens, else 0.
         token_dropout: probability with which a symbol of the context is hidden.
         patience: validations without gain before the learning rate falls early, or training ends;
             0: never.

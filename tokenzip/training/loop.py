@@ -123,7 +123,8 @@ class Loop:
         }
         torch.manual_seed(options.seed)
         with _memory(symbols):
-            self.twin = Twin(spec, dropout=options.dropout, token_dropout=options.token_dropout)
+            dropout = options.dropout or 0.0
+            self.twin = Twin(spec, dropout=dropout, token_dropout=options.token_dropout)
             self.twin.to(self._device).train()
             self._module = world.wrap(self.twin)
         self._optimizer = _optimizer(self.twin, options, self._device)

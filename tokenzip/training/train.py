@@ -64,6 +64,7 @@ def run(
     with world(options.device) as here, event_log(log_dir if here.rank == 0 else None) as log:
         say = note if here.rank == 0 else lambda text: None
         train, held, alphabet = _clips(data, val, val_fraction, select, alphabet, say)
+        options = options.with_dropout(train.tokens)
         spec = new_spec(
             options.predictor, options.preset, Geometry.of(train.frame, alphabet), **options.sizes
         )

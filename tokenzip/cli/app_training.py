@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .app import Dataset, Force, Json, Key, Quiet, Threads, _leave, _session, app
+from .app import Backend, Dataset, Device, Force, Json, Key, Quiet, Threads, _leave, _session, app
 
 _MODEL = "Network"
 _BUDGET = "Budget"
@@ -296,6 +296,8 @@ def evaluate(
         ),
     ] = None,
     threads: Threads = None,
+    backend: Backend = "auto",
+    device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -314,5 +316,7 @@ def evaluate(
             select=(*(dataset or ()), *(key or ())),
             chunk_frames=chunk_frames,
             threads=threads or 1,
+            backend=backend,
+            device=device,
         )
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..codec import Codec
+from ..models import Model
 from ..training.evaluate import ClipCost, Evaluation
 from ..training.evaluate import evaluate as measure
 from .compiling import warm_up
@@ -19,9 +21,12 @@ def evaluate(
     select: Sequence[str],
     chunk_frames: int | None,
     threads: int,
+    backend: str,
+    device: str | None,
 ) -> int:
     """Measure a model on the clips that `arguments` mean; returns the exit code."""
-    warm_up(session)
+    network = Model.load(model)
+    warm_up(session, Codec(model=network))
     with progress_bar(session, 1) as bar:
         bar.start("evaluating")
 
@@ -29,11 +34,13 @@ def evaluate(
             bar.start(f"evaluated {printable(clip.name)}")
 
         found = measure(
-            model,
+            network,
             list(arguments),
             select=select,
             chunk_frames=chunk_frames,
             threads=threads,
+            backend=backend,
+            device=device,
             report=report,
         )
     if session.json:
@@ -61,7 +68,7 @@ def _lines(found: Evaluation) -> list[str]:
         f"total, {len(found.clips)} clips, {found.tokens / max(found.seconds, 1e-9):,.0f} tokens/s"
     )
     lines.append(
-        f"{found.model_bits_per_token:8.4f} bits/token  for the model's {found.model_bytes:,} "
-        f"bytes, were they sent with these tokens: {found.ratio_with_model:.3f}x"
+        f"{found.model_bits_per_token:8.4f} bits/token  for the model's {found.embedded_bytes:,} "
+        f"bytes, were it embedded with these tokens: {found.ratio_with_model:.3f}x"
     )
     return lines

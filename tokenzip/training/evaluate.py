@@ -12,7 +12,8 @@ from typing import Any
 
 from ..blob import chunk_bounds, default_chunk_frames
 from ..errors import ModelMismatchError, OptionError
-from ..models import Geometry, Model
+from ..models import Model
+from ..predictors.stored import packed_size
 from .clips import Clip, Clips, Data, Tokens, open_clips
 
 #: Chunks coded side by side hold about this many symbols, and are so many, at most.
@@ -49,6 +50,7 @@ class Evaluation:
         clips: the cost of each.
         token_bits: ceil(log2 alphabet), what ratios are to.
         model_bytes: size of the model file.
+        embedded_bytes: size of the model inside a blob (embed_model), entropy-coded.
         chunk_frames: how clips were cut.
         seconds: that encoding took.
     """
@@ -57,6 +59,7 @@ class Evaluation:
     clips: tuple[ClipCost, ...]
     token_bits: int
     model_bytes: int
+    embedded_bytes: int
     chunk_frames: int
     seconds: float
 
@@ -79,12 +82,12 @@ class Evaluation:
 
     @property
     def model_bits_per_token(self) -> float:
-        """What the model file adds to each of these tokens, were it sent along with them."""
-        return 8 * self.model_bytes / self.tokens
+        """What the model adds to each of these tokens, embedded with them."""
+        return 8 * self.embedded_bytes / self.tokens
 
     @property
     def ratio_with_model(self) -> float:
-        """The ratio, the model file counted."""
+        """The ratio, the embedded model counted."""
         return self.token_bits / (self.bits_per_token + self.model_bits_per_token)
 
     @property
@@ -113,6 +116,7 @@ class Evaluation:
             "bits_per_token": self.bits_per_token,
             "ratio": self.ratio,
             "model_bytes": self.model_bytes,
+            "embedded_bytes": self.embedded_bytes,
             "model_bits_per_token": self.model_bits_per_token,
             "ratio_with_model": self.ratio_with_model,
             "chunk_frames": self.chunk_frames,
@@ -129,6 +133,8 @@ def evaluate(
     select: Sequence[str] = (),
     chunk_frames: int | None = None,
     threads: int = 1,
+    backend: str = "auto",
+    device: str | None = None,
     report: Callable[[ClipCost], None] = lambda clip: None,
 ) -> Evaluation:
     """Encode clips with a model, each on its own and in chunks as `encode` makes them.
@@ -139,6 +145,7 @@ def evaluate(
         select: arrays of .npz and .h5 files, as names, groups or patterns.
         chunk_frames: frames of a chunk; None: as `encode` chooses.
         threads: of the CPU.
+        backend, device: where integers are computed, as for encode; no result depends on it.
         report: called with every clip, in no particular order.
 
     Raises:
@@ -153,33 +160,28 @@ def evaluate(
     chosen = model if isinstance(model, Model) else Model.load(model)
     size = len(chosen.to_bytes()) if isinstance(model, Model) else Path(model).stat().st_size
     clips = open_clips(data, select=select)
-    check_match(chosen, clips)
+    check_clips(chosen, clips)
     return evaluate_clips(
-        chosen, clips, chunk_frames=chunk_frames, threads=threads, model_bytes=size, report=report
+        chosen,
+        clips,
+        chunk_frames=chunk_frames,
+        threads=threads,
+        backend=backend,
+        device=device,
+        model_bytes=size,
+        report=report,
     )
 
 
-def check_match(model: Model, clips: Clips) -> None:
-    """Raise ModelMismatchError if the model cannot code these clips."""
-    geometry = model.spec.geometry
-    wanted = Geometry.of(clips.frame, geometry.alphabet)
-    first = clips.clips[0].name
-    if wanted != geometry:
-        raise ModelMismatchError(
-            f"{first}: frames of shape {clips.frame} are {_sites(wanted)}, but the model is for "
-            f"{_sites(geometry)}"
-        )
+def check_clips(model: Model, clips: Clips) -> None:
+    """Raise ModelMismatchError, naming the file, if the model cannot code these clips."""
+    from ..predictors.network.predictor import check_match
+
     for clip in clips:
-        if clip.largest >= geometry.alphabet:
-            raise ModelMismatchError(
-                f"{clip.name}: holds the token {clip.largest}, but the model's alphabet is "
-                f"{geometry.alphabet}"
-            )
-
-
-def _sites(geometry: Geometry) -> str:
-    books = f" of {geometry.codebooks} codebooks" if geometry.codebooks > 1 else ""
-    return f"{geometry.height} x {geometry.width} sites{books}"
+        try:
+            check_match(model, clip.frame, max(2, clip.largest + 1))
+        except ModelMismatchError as error:
+            raise ModelMismatchError(f"{clip.name}: {error}") from error
 
 
 def evaluate_clips(
@@ -188,26 +190,27 @@ def evaluate_clips(
     *,
     chunk_frames: int | None = None,
     threads: int = 1,
+    backend: str = "auto",
+    device: str | None = None,
     model_bytes: int | None = None,
     report: Callable[[ClipCost], None] = lambda clip: None,
 ) -> Evaluation:
     """As evaluate, of clips that are open and known to match."""
-    from ..integer.numba_backend import Operations
-    from ..predictors.network.batch import encode_batch
-    from ..predictors.network.network import Network
+    from ..models.packed import pack
+    from ..predictors.network.predictor import Backend, NetworkPredictor
 
-    alphabet = model.spec.geometry.alphabet
+    bits = math.ceil(math.log2(model.spec.geometry.alphabet))
     frames = chunk_frames or default_chunk_frames(model.spec.geometry.frame_tokens)
-    ops = Operations(threads)
-    network = Network(model, ops)
+    network = NetworkPredictor(model, Backend(backend, device, threads))
     left = [len(list(chunk_bounds(clip.frames, frames))) for clip in clips]
     sizes = [0] * len(clips)
     costs: list[ClipCost] = []
     begin = time.perf_counter()
     for batch in _batches(clips.clips, frames):
-        payloads = encode_batch(network, ops, [tokens for _, tokens in batch])
-        for (number, _), payload in zip(batch, payloads, strict=True):
-            sizes[number] += len(payload)
+        payloads = network.encode([tokens for _, tokens in batch])
+        for (number, tokens), payload in zip(batch, payloads, strict=True):
+            # A chunk that got no smaller is stored.
+            sizes[number] += min(len(payload), packed_size(tokens.size, bits))
             left[number] -= 1
             if left[number] == 0:
                 clip = clips.clips[number]
@@ -218,8 +221,9 @@ def evaluate_clips(
     return Evaluation(
         model=model.name,
         clips=tuple(costs),
-        token_bits=math.ceil(math.log2(alphabet)),
+        token_bits=bits,
         model_bytes=len(model.to_bytes()) if model_bytes is None else model_bytes,
+        embedded_bytes=len(pack(model)),
         chunk_frames=frames,
         seconds=time.perf_counter() - begin,
     )

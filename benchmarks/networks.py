@@ -1,6 +1,6 @@
 """Measure the neural predictors: bits per token, speed, and how much of the machine they use.
 
-    python benchmarks/networks.py                     # everything, for benchmarks/models/*.safetensors
+    python benchmarks/networks.py                     # everything, for benchmarks/models/
     python benchmarks/networks.py --only speed --threads 2
     python benchmarks/networks.py --markdown out/networks.md my.safetensors
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
     from .models import Model
+    from .training.api import train
+    from .training.evaluate import Evaluation, evaluate
 
 __version__ = "0.1.0"
 
@@ -32,6 +34,7 @@ __all__ = [
     "BlobInfo",
     "ChunkInfo",
     "Codec",
+    "Evaluation",
     "GridInfo",
     "Model",
     "TokenzipError",
@@ -40,10 +43,12 @@ __all__ = [
     "decode",
     "encode",
     "errors",
+    "evaluate",
     "inspect",
     "open",
     "remote",
     "samples",
+    "train",
 ]
 
 # public name -> the module that defines it; "" where the name is a module itself
@@ -67,6 +72,9 @@ _HOME = {
     "remote": "",
     "samples": "",
     "torch": "",  # not in __all__: it needs torch
+    "Evaluation": "training.evaluate",
+    "evaluate": "training.evaluate",
+    "train": "training.api",
 }
 
 

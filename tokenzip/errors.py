@@ -19,6 +19,10 @@
     │   ├── UnsafeModelError       its sums could overflow; .layer
     │   ├── ModelMismatchError     made for other frames or another alphabet
     │   └── MissingModelError      a blob needs a model that is not here; .identity
+    ├── TrainingError              a training run cannot go on                      (RuntimeError)
+    │   ├── DivergedError          the loss is not finite any more
+    │   ├── TrainingMemoryError    a step does not fit into memory                  (MemoryError)
+    │   └── CheckpointError        not a checkpoint, or of another run
     ├── FileError                  reading or writing a token file                  (OSError)
     │   ├── FileFormatError        the file is not what its name or the options say
     │   ├── FileExistsRefusedError the target exists and overwriting was not asked for
@@ -43,10 +47,12 @@ __all__ = [
     "ArchiveError",
     "ArchiveLockedError",
     "BlobError",
+    "CheckpointError",
     "ClipExistsError",
     "ClipNotFoundError",
     "CorruptError",
     "DTypeError",
+    "DivergedError",
     "DownloadError",
     "FileError",
     "FileExistsRefusedError",
@@ -65,6 +71,8 @@ __all__ = [
     "TokenRangeError",
     "TokenzipError",
     "TrailingDataError",
+    "TrainingError",
+    "TrainingMemoryError",
     "TruncatedError",
     "UnsafeModelError",
     "UnsupportedModelError",
@@ -180,6 +188,22 @@ class MissingModelError(ModelError):
     def __init__(self, message: str, *, identity: str = "") -> None:
         super().__init__(message)
         self.identity = identity
+
+
+class TrainingError(TokenzipError, RuntimeError):
+    """A training run cannot go on."""
+
+
+class DivergedError(TrainingError):
+    """The loss is not finite any more."""
+
+
+class TrainingMemoryError(TrainingError, MemoryError):
+    """A training step does not fit into memory."""
+
+
+class CheckpointError(TrainingError):
+    """Not a checkpoint, a damaged one, or one of another run."""
 
 
 class FileError(TokenzipError, OSError):

@@ -550,4 +550,4 @@ def _decoder(
     )
 
 
-from . import app_archives  # noqa: E402, F401  - adds the commands for archives
+from . import app_archives, app_training  # noqa: E402, F401  - add their commands

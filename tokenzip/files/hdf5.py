@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -116,6 +117,65 @@ def _read_all(
         plural = "s" if len(attributed) > 1 else ""
         left_out.append(f"the attributes of {len(attributed)} object{plural}")
     return arrays, left_out
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of integers that was found but not read.
+
+    Attributes:
+        path: inside the file.
+        shape, dtype: of the array.
+        group: the attribute `source` of the dataset or of the group around it, "" if none.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    group: str
+
+
+def open_h5(path: str) -> Any:
+    """An open h5py.File for reading in slices; FileFormatError if it is none."""
+    h5py = _h5py()
+    try:
+        return h5py.File(path, "r")
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a readable HDF5 file ({first_line(error)})") from error
+
+
+def list_h5(file: Any, name: str, datasets: Sequence[str]) -> list[Dataset]:
+    """The integer datasets of an open file, unread; `datasets` and errors are those of read_h5."""
+    h5py = _h5py()
+    selection = ArraySelection(name, datasets, what="dataset")
+    found: list[Dataset] = []
+    left_out: list[str] = []
+    try:
+        root = h5py.h5o.get_info(file.id).addr
+        items = list(_walk(file, "", frozenset({root})))
+        selection.offer([path for path, _, kind in items if kind == "dataset"])
+        for path, item, kind in items:
+            if kind != "dataset":
+                continue
+            integers = item.dtype.kind in "biu" and item.shape is not None
+            if not integers and selection.names_exactly(path):
+                raise DTypeError(
+                    f"{name}[{path}]: tokens must be integers, this dataset is {item.dtype}"
+                )
+            if integers and selection.wants(path):
+                source = item.attrs.get("source", item.parent.attrs.get("source", ""))
+                group = source if isinstance(source, str) else ""
+                found.append(Dataset(path, item.shape, item.dtype, group))
+            else:
+                left_out.append(f"dataset {path}")
+    except (FileError, DTypeError):
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{name}: not a readable HDF5 file ({first_line(error)})") from error
+    selection.check_found(found, left_out)
+    return found
 
 
 def write_h5(file: BinaryIO, arrays: Sequence[tuple[str, np.ndarray[Any, Any]]]) -> None:

@@ -81,6 +81,14 @@ def read_npy(path: str) -> np.ndarray[Any, Any]:
         return parse_npy(file.read(), path)
 
 
+def map_npy(path: str) -> np.ndarray[Any, Any]:
+    """As read_npy, but memory-mapped whatever its size, to read a slice of it."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return parse_npy(b"", path)  # cannot be mapped; says what is wrong
+        return parse_npy(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path)
+
+
 def write_npy(file: BinaryIO, array: np.ndarray[Any, Any]) -> None:
     """Write `array` as .npy to `file`, which need not be seekable."""
     npy_format.write_array(file, np.asanyarray(array), allow_pickle=False)  # type: ignore[no-untyped-call]

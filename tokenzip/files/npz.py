@@ -85,6 +85,20 @@ def read_npz(
     return arrays, left_out
 
 
+def list_npz(path: str, keys: Sequence[str]) -> list[str]:
+    """The names of the wanted arrays of an .npz file, unread; errors are those of read_npz."""
+    selection = ArraySelection(path, keys, what="array")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n[:-4] for n in archive.namelist() if n.endswith(".npy")]
+    except _ZIP_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise FileFormatError(f"{path}: not a readable .npz file ({first_line(error)})") from error
+    selection.offer(names)
+    return [name for name in names if selection.wants(name)]
+
+
 def write_npz(file: BinaryIO, arrays: Sequence[tuple[str, np.ndarray[Any, Any]]]) -> None:
     """Write named arrays as an uncompressed .npz (as np.savez does) to `file`, seekable or not.
 

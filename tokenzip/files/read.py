@@ -82,6 +82,12 @@ def _decide(path: str, head: bytes, raw: bool) -> Format:
     )
 
 
+def format_of_file(path: str) -> Format:
+    """The format of a file on disk, by its suffix or else its first bytes."""
+    with open(path, "rb") as file:
+        return _decide(path, file.read(MAGIC_LENGTH), False)
+
+
 def read_tokens(
     path: str | os.PathLike[str],
     *,

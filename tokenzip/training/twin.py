@@ -60,8 +60,9 @@ class Positions(nn.Module):
 class Head(nn.Module):
     """One plane's hidden layer and output."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, dropout: float) -> None:
         super().__init__()
+        self.dropout = dropout
         geometry, candidates = spec.geometry, len(spec.features.candidates)
         self.layer = Layer(spec.hidden, spec.body_outputs + spec.symbol_inputs)
         self.site_bias = Positions(geometry.height, geometry.width, spec.hidden, 0.0)
@@ -71,16 +72,24 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B * T, S, inputs) -> scores (rows, symbols + candidates), in bits."""
+        x = F.dropout(x, self.dropout, self.training)
         z = activation(self.layer(x) + self.site_bias().to(x.dtype), positive=True)
+        z = F.dropout(z, self.dropout, self.training)
         return self.output(z).flatten(0, 1)  # type: ignore[no-any-return]
 
 
 class Twin(nn.Module):
-    """A network of a spec, in float, with the integer network's rounding."""
+    """A network of a spec, in float, with the integer network's rounding.
 
-    def __init__(self, spec: Spec) -> None:
+    dropout and token_dropout act in training mode only: the first on the inputs of body and heads
+    and on the heads' hidden numbers; the second makes symbols of the context "no symbol", as a
+    place outside the frame has, with this probability.
+    """
+
+    def __init__(self, spec: Spec, *, dropout: float = 0.0, token_dropout: float = 0.0) -> None:
         super().__init__()
         self.spec = spec
+        self.dropout, self.token_dropout = dropout, token_dropout
         geometry = spec.geometry
         shape = (geometry.planes, geometry.symbols + 1, spec.embedding)
         self.embedding = nn.Parameter(torch.randn(shape) * 0.5)
@@ -91,7 +100,7 @@ class Twin(nn.Module):
         if spec.family == "lstm":
             with torch.no_grad():
                 self.body["lstm"].bias[spec.state : 2 * spec.state] = 1.5  # remember, at first
-        self.heads = nn.ModuleList(Head(spec) for _ in range(geometry.planes))
+        self.heads = nn.ModuleList(Head(spec, dropout) for _ in range(geometry.planes))
         self._pad = max(max(abs(y), abs(x)) for _, y, x in spec.features.places)
 
     def forward(
@@ -110,15 +119,19 @@ class Twin(nn.Module):
         """
         spec, geometry = self.spec, self.spec.geometry
         batch, frames = symbols.shape[0], symbols.shape[1] - HISTORY
-        pad = self._pad
-        padded = F.pad(symbols, (0, 0, pad, pad, pad, pad), value=geometry.symbols)
+        pad, seen = self._pad, symbols
+        if self.training and self.token_dropout > 0:
+            lost = torch.rand(symbols.shape, device=symbols.device) < self.token_dropout
+            seen = symbols.masked_fill(lost, geometry.symbols)
+        padded = F.pad(seen, (0, 0, pad, pad, pad, pad), value=geometry.symbols)
         embedded = self._embed(padded, dtype)
         position = activation(self.position()).to(dtype)
         position = position.view(1, 1, geometry.height, geometry.width, -1)
         parts = [self._at(embedded, place) for place in spec.features.window]
         parts += [position.expand(batch, frames, -1, -1, -1)]
         parts += [self._same(padded, a, b, dtype) for a, b in spec.features.past]
-        features, state = self._body(torch.cat(parts, -1), state)
+        inputs = F.dropout(torch.cat(parts, -1), self.dropout, self.training)
+        features, state = self._body(inputs, state)
         shared = [features]
         shared += [self._at(embedded, place) for place in spec.features.neighbours]
         own = self._own_inputs(padded, embedded, dtype)

@@ -1,0 +1,149 @@
+"""tokenzip.train and its arguments; torch is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import MissingDependencyError
+from .clips import Data
+
+if TYPE_CHECKING:
+    from ..models import Model
+
+
+def train(
+    data: Data | Sequence[Data],
+    *,
+    predictor: Literal["lstm", "conv3d"] = "lstm",
+    preset: Literal["small", "base", "large"] = "base",
+    output: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    val: Data | Sequence[Data] | None = None,
+    val_fraction: float = 0.05,
+    select: Sequence[str] = (),
+    alphabet: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    log_dir: str | os.PathLike[str] | None = None,
+    sizes: dict[str, int] | None = None,
+    batch: int | None = None,
+    segment: int | None = None,
+    segments: int = 6,
+    lr: float = 2e-3,
+    weight_decay: float = 0.01,
+    clip: float = 1.0,
+    dropout: float | None = None,
+    token_dropout: float = 0.0,
+    patience: int = 5,
+    validate_steps: int | None = None,
+    validate_tokens: int = 200_000,
+    checkpoint_seconds: float = 300.0,
+    seed: int = 0,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> Model:
+    """Train a network on clips and return it as an integer model.
+
+    On Ctrl-C the step is finished, the checkpoint and the best model so far are written, and
+    KeyboardInterrupt is raised. Started by torchrun, all processes train together.
+
+    Args:
+        data: files (.npy, .npz, .h5), directories, patterns, arrays (axis 0 is time), or several.
+        predictor: the family of networks.
+        preset: its size.
+        output: file for the model.
+        minutes, steps: the budget, one of them; neither means 20 minutes.
+        val: clips for validation; None: a part of `data`, chosen by the clips' names.
+        val_fraction: how large a part; 0 for none.
+        select: arrays of .npz and .h5 files, as names, groups or patterns.
+        alphabet: number of symbols; None: the next power of two above the largest token.
+        checkpoint: file for checkpoints.
+        resume: go on from the checkpoint, if there is one.
+        overwrite: replace output and checkpoint, where they exist.
+        log_dir: directory of logs for TensorBoard.
+        sizes: embedding, state, squeeze or hidden, where they are to differ from the preset's.
+        batch: symbols a step, about; None: 8,192, or 2,048 for frames below 64 symbols; on a GPU
+            eight times as many.
+        segment: frames through which gradients flow back; None: by the size of a frame.
+        segments: that follow one another with the network's state carried.
+        lr, weight_decay, clip: of AdamW; the largest norm of a gradient.
+        dropout: on the inputs of body and heads and on the heads' hidden numbers; None: 0.2 for
+            less than 3 million tokens, else 0.
+        token_dropout: probability with which a symbol of the context is hidden.
+        patience: validations without gain before the learning rate falls early, or training ends;
+            0: never.
+        validate_steps: steps between validations; None: about 20 in all.
+        validate_tokens: tokens of a validation, at most, as training goes on.
+        checkpoint_seconds: between checkpoints.
+        seed: of initial weights, samples and dropout. On one CPU thread, the same seed, data and
+            steps give the same model.
+        dtype: of activations and products; "auto": bfloat16 where the device has it.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        threads: of the CPU; None: torch's choice.
+
+    Returns:
+        The model; its summary tells how it was made and what it costs on the validation clips.
+
+    Raises:
+        InputError: clips or options make no sense; names the file.
+        FileError: a file cannot be read or written.
+        DivergedError: the loss became infinite or no number.
+        TrainingMemoryError: a step does not fit into memory.
+        CheckpointError: the checkpoint is damaged, or of another run.
+        MissingDependencyError: torch, or for log_dir TensorBoard, is not installed.
+    """
+    need_torch()
+    from .options import Options
+    from .train import run
+
+    options = Options(
+        predictor=predictor,
+        preset=preset,
+        sizes=sizes or {},
+        minutes=minutes,
+        steps=steps,
+        batch=batch,
+        segment=segment,
+        segments=segments,
+        lr=lr,
+        weight_decay=weight_decay,
+        clip=clip,
+        dropout=dropout,
+        token_dropout=token_dropout,
+        patience=patience,
+        validate_steps=validate_steps,
+        validate_tokens=validate_tokens,
+        checkpoint_seconds=checkpoint_seconds,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+    )
+    return run(
+        data,
+        options,
+        output=output,
+        val=val,
+        val_fraction=val_fraction,
+        select=select,
+        alphabet=alphabet,
+        checkpoint=checkpoint,
+        resume=resume,
+        overwrite=overwrite,
+        log_dir=log_dir,
+    )
+
+
+def need_torch() -> None:
+    """Raise MissingDependencyError if torch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "training needs torch: pip install 'tokenzip[train]'"
+        ) from error

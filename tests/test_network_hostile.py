@@ -127,10 +127,6 @@ class TestOneBlob:
             arrays = decode(blob_of(model, tokens, payload, crc), model)
             assert arrays is None or np.array_equal(arrays[0], tokens)
 
-    @pytest.mark.xfail(
-        strict=False,
-        reason="a lane that fails is taken as zeros: integer/ does not mark it (FORMAT.md, 7)",
-    )
     @pytest.mark.parametrize("payload", [b"", bytes(4), bytes(8), b"\xff" * 8])
     def test_invalid_words_are_no_zeros(self, model: Model, payload: bytes) -> None:
         """Words that no encoder writes are refused even where tokens of zeros have their sums."""

@@ -103,6 +103,13 @@ def advance(state, lane, words, cum, freq):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def give_up(state, lane):  # type: ignore[no-untyped-def]
+    """Mark a lane whose words are corrupted: peek says so for good, and it is never exhausted."""
+    state[lane, OFFSET] = _WHOLE_RANGE
+    state[lane, RANGE] = _MIN_RANGE
+
+
+@compiled
 def decode_bit(state, lane, words, freq_one):  # type: ignore[no-untyped-def]
     """One binary decision, int64: 0 or 1, or -1 when the words are corrupted.
 

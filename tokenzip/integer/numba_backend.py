@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coding.compiled import compiled
-from ..coding.decoder import advance, exhausted, new_state, open_lane, peek
+from ..coding.decoder import advance, exhausted, give_up, new_state, open_lane, peek
 from ..coding.tables import cumulative, frequencies_from_scores, symbol_at
 from . import (
     CELL_LIMIT,
@@ -522,7 +522,8 @@ def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes,
             frequencies_from_scores(scores, table)
             quantile = peek(state, lanes[r])
             if quantile < 0:
-                # Words that no encoder wrote: any symbol will do, the checksum tells.
+                # Words that no encoder wrote: any symbol will do.
+                give_up(state, lanes[r])
                 out[r] = 0
                 continue
             symbol, low = symbol_at(table, quantile)

@@ -57,7 +57,7 @@ def decode(lanes: Lanes, of_lane: Tensor, ends: Tensor) -> Tensor:
     """int32: the next symbol of each of these lanes; 0 where no encoder can have meant the words.
 
     ends: int32 (of_lane, symbols), one table a lane: cum + freq of every symbol. Lanes whose words
-    are nonsense stay where they are.
+    are nonsense are given up, as by coding/decoder.py.
     """
     before = lanes.state.index_select(1, of_lane)
     offset, width, at, end = before.unbind()
@@ -78,7 +78,11 @@ def decode(lanes: Lanes, of_lane: Tensor, ends: Tensor) -> Tensor:
             end,
         ]
     )
-    lanes.state.index_copy_(1, of_lane, torch.where(valid, after, before))
+    # The largest offset, -1 as int64, in the smallest range: invalid for good, never exhausted.
+    given_up = torch.stack(
+        [torch.full_like(offset, -1), torch.full_like(width, _MIN_RANGE), before[2], end]
+    )
+    lanes.state.index_copy_(1, of_lane, torch.where(valid, after, given_up))
     return (symbol * valid).to(torch.int32)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 
 from ..blob import BlobSource
-from ..codec import Codec
+from ..codec import Codec, inspect
 from ..errors import ArchiveDamagedError, ArchiveError, ClipNotFoundError
+from ..models import Model
 from .attributes import Attributes
 from .bytesource import ByteSource
 from .clip import ArchivedClip
@@ -38,6 +40,7 @@ class Archive(Mapping[str, ArchivedClip]):
         self._codec = codec
         self._recover = recover
         self._contents = load(source, recover=recover, check=check)
+        self._codecs: dict[bytes, Codec] = {}  # with the models of the archive
 
     # What is in it
 
@@ -147,10 +150,22 @@ class Archive(Mapping[str, ArchivedClip]):
         return blob_source(self._source, entry.offset, entry.length)
 
     def _decode(self, blob: BlobSource, frames: slice | None) -> npt.NDArray[Any]:
-        decoded = self._codec.decode(blob, frames=frames)
+        info = inspect(blob)
+        outside = info.model is not None and not info.embedded_bytes
+        codec = self._codec_with(info.model) if outside and info.model else self._codec
+        decoded = codec.decode(blob, frames=frames)
         if isinstance(decoded, list):
             raise ArchiveError("a clip of an archive is one array, and this blob is a list")
         return decoded
+
+    def _codec_with(self, identity: bytes) -> Codec:
+        """What decodes blobs that need this model: the archive's own, or one that is searched for."""
+        if identity not in self._codecs and identity.hex() in self._contents.models:
+            model = Model.from_bytes(self.models[identity.hex()])
+            if model.identity != identity:
+                raise ArchiveDamagedError(f"{self.name}: model {identity.hex()} is another model")
+            self._codecs[identity] = replace(self._codec, model=model)
+        return self._codecs.get(identity, self._codec)
 
     def _attributes_of(self, entry: Entry) -> Attributes:
         return Attributes(self._read_attributes(entry), None)

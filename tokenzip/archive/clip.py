@@ -91,6 +91,11 @@ class ArchivedClip:
         return self._archive._attributes_of(self._entry)
 
     @property
+    def archive_models(self) -> Mapping[str, bytes]:
+        """The model files that its archive keeps, by identity."""
+        return self._archive.models
+
+    @property
     def info(self) -> BlobInfo:
         """What the blob's header says: chunks, predictor, checksums."""
         if self._info is None:

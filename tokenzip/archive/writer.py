@@ -26,6 +26,8 @@ from ..errors import (
     TokenzipError,
 )
 from ..files.reasons import os_error_text
+from ..models import Model
+from ..models.search import as_model, find
 from .archive import Archive
 from .attributes import Attributes
 from .bytesource import FileSource
@@ -73,6 +75,7 @@ class ArchiveWriter(Archive):
         self.mode = mode
         self._lock = threading.RLock()
         self._dirty = False
+        self._models_at_hand: list[Model] = []
         self._held = _begin(path, mode)
         try:
             super().__init__(
@@ -120,6 +123,7 @@ class ArchiveWriter(Archive):
         self._check_free(check_name(name), replace)
         if isinstance(tokens, ArchivedClip) and not options:
             attrs = dict(tokens.attrs) if attrs is None else attrs
+            self.take_models(tokens)
             return self.add_blob(name, tokens.blob(), attrs=attrs, replace=replace)
         text = attributes_text(attrs, f"clip {name!r}")
         blob = self._encoder(options).encode(_one_array(tokens))
@@ -228,6 +232,13 @@ class ArchiveWriter(Archive):
                 start = self._write(MODEL, identity, b"", body)
                 self._contents.models[identity] = (start, len(body), zlib.crc32(body))
 
+    def take_models(self, clip: ArchivedClip) -> None:
+        """Keep the model that a clip of another archive needs, if that archive keeps it."""
+        identity = clip.info.model.hex() if clip.info.model else ""
+        models = clip.archive_models
+        if identity in models and identity not in self._contents.models:
+            self.add_model(identity, models[identity])
+
     # Life
 
     def flush(self) -> None:
@@ -286,9 +297,17 @@ class ArchiveWriter(Archive):
         if options.get("solid"):
             raise OptionError("solid is for lists of arrays; the clips of an archive stand alone")
         try:
-            return replaced(self._codec, **options)
+            codec = replaced(self._codec, **options)
         except TypeError as error:
             raise OptionError(f"an option that there is not: {error}") from None
+        if codec.embed_model:
+            raise OptionError("an archive keeps a model once, for all clips: leave out embed_model")
+        if codec.model is None:
+            return codec
+        model = as_model(codec.model)  # a file is read once, not for each clip
+        if model.identity not in {known.identity for known in self._models_at_hand}:
+            self._models_at_hand.append(model)
+        return replaced(codec, model=model)
 
     def _check_free(self, name: str, replace: bool) -> None:
         self._check_open()
@@ -302,6 +321,8 @@ class ArchiveWriter(Archive):
         info = single_grid(inspect(blob))
         with self._lock:
             self._check_free(name, replace)
+            if info.model is not None and not info.embedded_bytes:
+                self._keep_model(info.model)
             flags = REPLACES if name in self._contents else 0
             start = self._write(CLIP, name, attributes, blob, flags)
             frames, crc = info.grids[0].frames, zlib.crc32(blob)
@@ -309,6 +330,12 @@ class ArchiveWriter(Archive):
                 Entry(name, start, len(blob), frames, Kind.of(info), crc, len(attributes))
             )
         return self[name]
+
+    def _keep_model(self, identity: bytes) -> None:
+        """Put the model of a blob into the archive, before the blob."""
+        if identity.hex() not in self._contents.models:
+            model = find(identity, self._models_at_hand)
+            self.add_model(identity.hex(), model.to_bytes())
 
     def _save_attrs(self, values: dict[str, Any]) -> dict[str, Any]:
         text = attributes_text(values, "the archive")

@@ -8,7 +8,9 @@ import typer
 
 from .app import (
     Alphabet,
+    Backend,
     Dataset,
+    Device,
     Force,
     Json,
     MaxTokens,
@@ -31,6 +33,16 @@ ClipSources = Annotated[
         metavar="SOURCES",
         help="Directories, files or quoted patterns of .npy, .npz, .h5; tar shards (WebDataset, "
         "commaVQ); data sets saved by the package datasets; other archives (.tkz.h5).",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="Model file of a network to predict with; the archive keeps it, once.",
+        rich_help_panel=_CODING,
         show_default=False,
     ),
 ]
@@ -178,6 +190,9 @@ def pack(
         ),
     ] = None,
     threads: Threads = None,
+    model: Model = None,
+    backend: Backend = "auto",
+    device: Device = None,
 ) -> None:
     """Compress the clips of many files into one archive with random access.
 
@@ -195,6 +210,9 @@ def pack(
         "predictor": None if predictor == "auto" else predictor,
         "chunk_frames": chunk_frames,
         "threads": threads,
+        "model": model,
+        "backend": None if backend == "auto" else backend,
+        "device": device,
     }
     coding = {name: value for name, value in given.items() if value is not None}
     Codec(**coding)  # says now what makes no sense

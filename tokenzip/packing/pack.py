@@ -210,6 +210,7 @@ def pack(
 def _add(
     archive: ArchiveWriter, clip: SourceClip, tokens: ArchivedClip, replace: bool, run: _Run
 ) -> None:
+    archive.take_models(tokens)
     added = archive.add_blob(clip.name, tokens.blob(), attrs=clip.attributes, replace=replace)
     run.add(added)
 

@@ -159,7 +159,7 @@ class Archive(Mapping[str, ArchivedClip]):
         return decoded
 
     def _codec_with(self, identity: bytes) -> Codec:
-        """What decodes blobs that need this model: the archive's own, or one that is searched for."""
+        """What decodes blobs that need this model: the archive's own, or one that is found."""
         if identity not in self._codecs and identity.hex() in self._contents.models:
             model = Model.from_bytes(self.models[identity.hex()])
             if model.identity != identity:

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, settings
 
 from tokenzip.blob.fields import PREDICTORS, WITH_MODEL
 
-# Times vary with the machine and with compilation; what is tested here is correctness.
 # Started in the background (nohup, a shell's &), pytest would hand ignored signals down to the
 # processes that the tests interrupt.
-for _signal in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(_signal) == signal.SIG_IGN:
-        signal.signal(_signal, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Times vary with the machine and with compilation; what is tested here is correctness.
 settings.register_profile(
     "tokenzip", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -70,7 +70,6 @@ def _rounded_log(power: int) -> int:
 
 
 LOG = [0, *(_rounded_log(v**128) for v in range(1, 1024))]
-_GROW: dict[int, int] = {}
 
 
 def lg(value: int) -> int:
@@ -82,7 +81,7 @@ def lg(value: int) -> int:
 
 
 def lg_count(count: int) -> int:
-    return LOG[count] if count < 1024 else LOG[count // 64] + 384
+    return min(4 * ((lg(count) + 2) // 4), 1016)
 
 
 def _root64(power_of_two: int) -> int:
@@ -94,10 +93,8 @@ def _root64(power_of_two: int) -> int:
 
 
 def grow(u: int) -> int:
-    if u not in _GROW:
-        assert u >= -512
-        _GROW[u] = _rounded_log((2**64 + _root64(4096 + u)) ** 128) - 4096
-    return _GROW[u]
+    knee = C["KNEE"]
+    return max(u - knee, 0) + (clip(u + knee, 0, 2 * knee) ** 2 >> 10)
 
 
 EXP = [(_root64(1600 - d) + 1) // 2 for d in range(1601)]
@@ -213,23 +210,32 @@ def level(total: int) -> int:
 
 
 class Pool:
-    """Places for the counts of symbols."""
+    """Places and tables for the counts of symbols."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: int) -> None:
+        self.symbols = symbols
+        self.tables = C["MOST_IN_TABLES"] // symbols
         self.given_out = 0
         self.left_behind: list[int] = []  # the size of each array that was left
 
-    def move(self, old: int, new: int) -> bool:
-        """From `old` places to `new` ones; False if there are none."""
+    def enlarge(self, old: int) -> int:
+        """The places of a row that had `old` ones; as many if there are no more."""
+        if old and 2 * old * C["TABLE_SHARE"] > self.symbols:
+            if self.tables == 0:
+                return old
+            self.tables -= 1
+            self.left_behind.append(old)
+            return self.symbols
+        new = max(4, 2 * old)
         if new in self.left_behind:
             self.left_behind.remove(new)
         elif self.given_out + new <= C["MOST_POOL"]:
             self.given_out += new
         else:
-            return False
+            return old
         if old:
             self.left_behind.append(old)
-        return True
+        return new
 
 
 class Row:
@@ -244,10 +250,9 @@ class Row:
     def add(self, what: int) -> None:
         self.total += 1
         if self.pool and what not in self.count and len(self.count) == self.places:
-            more = max(4, 2 * self.places)
-            if not self.pool.move(self.places, more):
+            self.places = self.pool.enlarge(self.places)
+            if len(self.count) == self.places:
                 return
-            self.places = more
         self.count[what] = min(self.count.get(what, 0) + 1, C["MOST_COUNT"])
 
 
@@ -279,8 +284,8 @@ class Decoder:
             self.experts[kind] = [Experts(first, layout.planes * C["LEVELS"]) for _ in usable]
             self.rows[kind] = [{} for _ in usable]
         self.pools: dict[str, Pool | None] = {
-            "tokens": Pool(),
-            "mixed": Pool(),
+            "tokens": Pool(layout.symbols),
+            "mixed": Pool(layout.symbols),
             "classes": None,
         }
         self.pairs = [tuple(pair.split()) for pair in lists["pattern"]]
@@ -518,7 +523,7 @@ class Decoder:
         self.class_of = [classes_of_plane(parts, z, layout) for z in range(layout.planes)]
         for kind in ("mixed", "classes"):
             self.rows[kind] = [{} for _ in self.contexts[kind]]
-        self.pools["mixed"] = Pool()
+        self.pools["mixed"] = Pool(self.layout.symbols)
         for segment in [*self.segments, symbols]:
             for i, x in enumerate(segment):
                 around = self.look(segment, i)

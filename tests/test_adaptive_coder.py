@@ -255,6 +255,10 @@ class TestBlocks:
                 part = lists.pool[start : start + row[r, state_module.LENGTH]]
                 assert (part & 0xFFFF).sum() == row[r, state_module.TOTAL]
                 assert len(set((part >> 16).tolist())) == len(part)
+            tables = row[:, state_module.TABLE]
+            assert len(set(tables[tables > 0].tolist())) == (tables > 0).sum() > 0
+            for r in np.flatnonzero(tables):
+                assert lists.counts[tables[r]].sum() == row[r, state_module.TOTAL]
         counts = state.class_counts.table.astype(np.int64)
         assert counts[:, :-1].sum() == state.class_terms.bits.size * tokens.size
         assert np.array_equal(counts[:, :-1].sum(1), counts[:, -1])

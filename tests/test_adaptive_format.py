@@ -64,6 +64,9 @@ WHERE: dict[str, tuple[ModuleType, str]] = {
     "BONUS_RATE": (kernel, "BONUS_RATE"),
     "MOST_COUNT": (logs, "MOST_COUNT"),
     "MOST_POOL": (state, "MOST_POOL"),
+    "MOST_IN_TABLES": (state, "MOST_IN_TABLES"),
+    "TABLE_SHARE": (state, "TABLE_SHARE"),
+    "KNEE": (logs, "KNEE"),
     "FIRST_CLASSES": (coder, "FIRST_CLASSES_AFTER"),
     "LARGE": (coder, "LARGE"),
     "ROUNDS": (classes, "ROUNDS"),
@@ -241,25 +244,28 @@ class TestLogarithms:
             assert logs.log2_steps(value) == reference.lg(value)
 
     def test_log_of_counts(self) -> None:
-        assert logs.LOG2_STEPS[1 : logs.MOST_COUNT + 1].tolist() == [
-            reference.lg_count(c) for c in range(1, logs.MOST_COUNT + 1)
-        ]
+        wanted = [reference.lg_count(c) for c in range(1, logs.MOST_COUNT + 1)]
+        codes = logs.LOG_CODES.astype(int)
+        assert codes[0] == logs.LOG_STEPS[0] == 0
+        assert [logs.CODE_STEPS * (code - 1) for code in codes[1:].tolist()] == wanted
+        assert (logs.CODE_STEPS * codes == logs.LOG_STEPS).all()
 
-    def test_grow(self) -> None:
-        assert logs.LOWEST_U == -512
-        assert logs.LOG_ONE_PLUS.tolist() == [
-            reference.grow(u) for u in range(logs.LOWEST_U, logs.HIGHEST_U + 1)
-        ]
-
-    def test_grow_is_its_argument_from_768_on(self) -> None:
-        assert all(reference.grow(u) == u for u in range(768, logs.HIGHEST_U + 1))
-
-    def test_no_gain_is_looked_up_outside_the_table(self) -> None:
-        """Priors are 0 .. MOST_STEPS less an alpha, counts 1 .. MOST_COUNT."""
+    def test_gains(self) -> None:
+        """As computed for tables, and as looked up for arrays, within the table looked up in."""
         alphas = [kernel.TOKEN_ALPHA, kernel.MIXED_ALPHA, experts.CLASS_ALPHA]
-        assert -max(alphas) >= logs.LOWEST_U
-        highest = experts.MOST_STEPS + reference.lg_count(logs.MOST_COUNT) - min(alphas)
-        assert highest <= logs.HIGHEST_U
+        for prior in range(-max(alphas), experts.MOST_STEPS - min(alphas) + 1):
+            base = prior + logs.BASE_SHIFT
+            for count in (1, 2, 3, 7, 100, 5000, logs.MOST_COUNT):
+                wanted = reference.grow(reference.lg_count(count) + prior)
+                assert logs.gain(logs.LOG_CODES[count], np.int32(base)) == wanted
+                at = int(logs.LOG_STEPS[count]) + base - logs.LOWEST_GAIN
+                assert at >= 0
+                assert logs.GAINS[at] == wanted
+            assert logs.gain(np.uint8(0), np.int32(base)) == 0
+
+    def test_grow_is_close_to_a_logarithm(self) -> None:
+        for u in range(-600, 2700):
+            assert abs(reference.grow(u) - 64 * np.log2(1 + 2 ** (u / 64))) < 8
 
     def test_no_score_overflows_32_bits(self) -> None:
         most_gain = reference.grow(experts.MOST_STEPS + reference.lg_count(logs.MOST_COUNT))
@@ -290,30 +296,48 @@ class TestLogarithms:
             assert best == int(np.argmax(steps))
 
 
-def test_a_pool_that_is_full() -> None:
-    """The last places of a pool: who gets them, and what is counted without."""
+def counts_of(lists: state.Lists, number: int) -> dict[int, int]:
+    """The counts of a row, by symbol."""
+    start, length, _, table = lists.row[number].tolist()
+    if table:
+        assert length == 0
+        found = np.flatnonzero(lists.counts[table])
+        assert (lists.codes[table] == logs.LOG_CODES[lists.counts[table]]).all()
+        return {int(s): int(lists.counts[table, s]) for s in found}
+    return {e >> 16: e & 0xFFFF for e in lists.pool[start : start + length].tolist()}
+
+
+@pytest.mark.parametrize(("alphabet", "free_tables"), [(40, 2), (300, 1000), (300, 3), (300, 0)])
+def test_a_pool_that_is_full(alphabet: int, free_tables: int) -> None:
+    """The last places and tables of a pool: who gets them, and what is counted without."""
     rng = np.random.default_rng(6)
-    layout = geometry(40, (4, 4), 1000)
+    layout = geometry(alphabet, (4, 4), 1000)
     fresh = state.new_state(layout, context_set(layout), 1000).token_lists
     free_places = 90
-    pool = np.zeros(state.MOST_POOL, np.uint32)  # untouched memory costs nothing
-    fresh = fresh._replace(pool=pool)
+    most_tables = state.most_tables(alphabet)
+    fresh = fresh._replace(  # untouched memory costs nothing
+        pool=np.zeros(state.MOST_POOL, np.uint32),
+        codes=np.zeros((most_tables, alphabet), np.uint8),
+        counts=np.zeros((most_tables, alphabet), np.uint16),
+    )
     fresh.top[0] = state.MOST_POOL - free_places
-    text = reference.Pool()
+    fresh.tables[0] = most_tables - free_tables
+    text = reference.Pool(alphabet)
     text.given_out = reference.C["MOST_POOL"] - free_places
+    text.tables = free_tables
     rows = [reference.Row(text) for _ in range(9)]
-    for _ in range(600):
-        row, symbol = int(rng.integers(9)), int(rng.integers(40) ** 2 // 40)
-        assert lists.has_room(fresh, np.array([row]))
-        lists.count_symbol(fresh, row, symbol, -1)
+    for _ in range(900):
+        row, symbol = int(rng.integers(9)), int(rng.integers(alphabet) ** 2 // alphabet)
+        assert lists.has_room(fresh, 1)
+        lists.count_symbols(fresh, np.array([row]), symbol, np.array([-1]))
         rows[row].add(symbol)
     for number, row in enumerate(rows):
-        start, length, total, _ = fresh.row[number].tolist()
-        entries = pool[start : start + length].tolist()
-        assert {entry >> 16: entry & 0xFFFF for entry in entries} == row.count
-        assert total == row.total
-    assert sum(row.total - sum(row.count.values()) for row in rows) > 50
+        assert counts_of(fresh, number) == row.count
+        assert fresh.row[number, state.TOTAL] == row.total
+    lost = sum(row.total - sum(row.count.values()) for row in rows)
+    assert lost > 50 or free_tables == 1000
     assert fresh.top[0] <= state.MOST_POOL
+    assert fresh.tables[0] <= most_tables
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ EXP2: NDArray[np.int64] = np.array(
 )
 EXP2.setflags(write=False)
 _WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
-_LAST = np.int64(EXP2.size - 1)
+_LAST = np.uint32(EXP2.size - 1)
 _RUN = np.int64(64)
 _SHIFT = np.int64(32)
 
@@ -61,22 +61,23 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     high = scores[0]
     for s in range(scores.size):
         high = max(high, scores[s])
-    best = np.int64(0)
-    while scores[best] != high:
-        best += 1
+    best = np.int32(scores.size)
+    for s in range(scores.size):
+        best = min(best, np.int32(s) if scores[s] == high else np.int32(scores.size))
     total = np.int64(0)
     for s in range(scores.size):
-        weight = _WEIGHTS[np.uint32(min(np.int64(high) - np.int64(scores[s]), _LAST))]
+        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
+        weight = _WEIGHTS[min(below, _LAST)]
         freq[s] = weight
         total += np.int64(weight)
-    factor = (np.int64(USABLE - scores.size) << _SHIFT) // total
-    given = np.int64(0)
+    factor = np.uint64(np.uint32((np.int64(USABLE - scores.size) << _SHIFT) // total))
+    given = np.int32(0)
     for s in range(scores.size):
-        share = np.int32((np.int64(freq[s]) * factor) >> _SHIFT) + np.int32(1)
+        share = np.int32((np.uint64(np.uint32(freq[s])) * factor) >> np.uint64(32)) + np.int32(1)
         freq[s] = share
-        given += np.int64(share)
-    freq[best] += np.int64(USABLE) - given
-    return best
+        given = np.int32(given + share)
+    freq[best] += np.int32(np.int32(USABLE) - given)
+    return np.int64(best)
 
 
 @compiled

@@ -182,10 +182,10 @@ class AdaptiveCoder:
         return bool(self._block.pending[0] < self._block.pending[1])
 
     def _make_room(self) -> None:
-        """Double the pools."""
-        state, alphabet = self._state, self._layout.alphabet
-        token_lists = with_more_room(state.token_lists, state.token_terms.bits.size, alphabet)
-        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.bits.size, alphabet)
+        """Enlarge what is full."""
+        state = self._state
+        token_lists = with_more_room(state.token_lists, state.token_terms.bits.size)
+        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.bits.size)
         self._state = state._replace(token_lists=token_lists, mixed_lists=mixed_lists)
 
     def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:

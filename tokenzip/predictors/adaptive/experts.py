@@ -11,8 +11,9 @@ import numpy as np
 
 from tokenzip.coding.compiled import compiled
 
-from .logs import LOG2_STEPS, LOG_ONE_PLUS, LOWEST_U, integer_sqrt, log2_steps
-from .state import LENGTH, LEVELS, START, TOTAL, WEIGHT_ONE
+from .lists import fetch_symbols
+from .logs import BASE_SHIFT, GAINS, LOG_STEPS, LOWEST_GAIN, gain, integer_sqrt, log2_steps
+from .state import LENGTH, LEVELS, START, TABLE, TOTAL, WEIGHT_ONE
 
 # Scores are summed with ten bits below the step; weights (16 bits) lose six for it.
 SCORE_SHIFT = 10
@@ -26,6 +27,8 @@ CLASS_ALPHA = 1 * 64
 CALM = 1 << 21
 # The learning rate 0.05 in units of 2**-12.
 WEIGHT_RATE = 205
+# Rows that are fetched before they are scored.
+FETCHED = 2
 _ONE = np.int64(1)
 
 
@@ -38,46 +41,88 @@ def _level(total):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def score_lists(lists, experts, rows, plane, base, score, levels, begins, said):  # type: ignore[no-untyped-def]
-    """Add every list's evidence to `score`; remember who said what for the gradient.
+def fetch_first(lists, rows):  # type: ignore[no-untyped-def]
+    """Fetch the rows with which score_lists begins."""
+    for r in range(min(FETCHED, rows.size)):
+        fetch_symbols(lists, rows[r])
 
-    base int32 (A,): steps below certainty of each symbol, less log2 ALPHA and LOWEST_U. begins
-    int64 (R + 1,): where a context's part of `said` begins, uint32 (n,), symbol << 16 and
-    log2(1 + c / (ALPHA p)).
+
+@compiled
+def _score_table(codes, base, weight, score, gains):  # type: ignore[no-untyped-def]
+    # A plain loop without look-ups: numba vectorises it.
+    for s in range(score.size):
+        added = gain(codes[s], base[s])
+        gains[s] = added
+        score[s] += weight * added
+
+
+@compiled
+def _score_array(pool, start, length, base, weight, score, said, n):  # type: ignore[no-untyped-def]
+    for e in range(np.uint64(start), np.uint64(start + length)):
+        entry = pool[e]
+        symbol = entry >> np.uint32(16)
+        steps = np.int64(LOG_STEPS[entry & np.uint32(0xFFFF)]) + np.int64(base[symbol])
+        added = np.int32(GAINS[np.uint64(steps - LOWEST_GAIN)])
+        said[np.uint64(n)] = (entry & np.uint32(0xFFFF0000)) | np.uint32(added)
+        score[symbol] += weight * added
+        n += 1
+    return n
+
+
+@compiled
+def score_lists(lists, experts, rows, plane, base, score, levels, begins, said, gains):  # type: ignore[no-untyped-def]
+    """Add every row's evidence to `score`; remember who said what for the gradient.
+
+    base int32 (A,): steps below certainty of each symbol, less log2 ALPHA, plus BASE_SHIFT. What a
+    table says goes to its row of `gains`, int16 (R, A); what an array says, symbol << 16 and gain,
+    to `said`, uint32 (n,), where its part begins at `begins`, int64 (R + 1,).
     """
     n = np.int64(0)
     for r in range(rows.size):
+        if r + FETCHED < rows.size:
+            fetch_symbols(lists, rows[r + FETCHED])
         row = rows[r]
         begins[r] = n
         level = plane * LEVELS + _level(lists.row[row, TOTAL])
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
-        start = np.int64(lists.row[row, START])
-        for e in range(start, start + np.int64(lists.row[row, LENGTH])):
-            entry = lists.pool[e]
-            symbol = entry >> np.uint32(16)
-            u = np.int32(LOG2_STEPS[entry & np.uint32(0xFFFF)]) + base[symbol]
-            gain = np.int32(LOG_ONE_PLUS[np.uint32(u)])
-            said[n] = (entry & np.uint32(0xFFFF0000)) | np.uint32(gain)
-            score[symbol] += weight * gain
-            n += 1
+        table = lists.row[row, TABLE]
+        if table > 0:
+            _score_table(lists.codes[table], base, weight, score, gains[r])
+        else:
+            start = np.int64(lists.row[row, START])
+            n = _score_array(
+                lists.pool, start, np.int64(lists.row[row, LENGTH]), base, weight, score, said, n
+            )
     begins[rows.size] = n
 
 
 @compiled
-def learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore[no-untyped-def]
-    """Add one symbol's gradient of every expert; note the place of x in each list.
+def _expectation(freq, values):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
+    for s in range(freq.size):
+        total += np.int64(freq[s]) * np.int64(values[s])
+    return total
 
-    A place below 0 says that x is none of the list's first -1 - place entries.
+
+@compiled
+def learn_lists(lists, experts, rows, levels, begins, said, gains, freq, x, places):  # type: ignore[no-untyped-def]
+    """Add one symbol's gradient of every expert; note the place of x in each array.
+
+    A place below 0 says that x is none of the array's first -1 - place entries.
     """
-    for r in range(begins.size - 1):
+    for r in range(rows.size):
+        if lists.row[rows[r], TABLE] > 0:
+            expected = _expectation(freq, gains[r])
+            add_gradient(experts, r, levels[r], np.int64(gains[r, x]), expected)
+            continue
         expected = np.int64(0)
         place = np.int64(-1)
-        for k in range(begins[r], begins[r + 1]):
+        for k in range(np.uint64(begins[r]), np.uint64(begins[r + 1])):
             symbol = said[k] >> np.uint32(16)
             expected += np.int64(freq[symbol]) * np.int64(said[k] & np.uint32(0xFFFF))
             if symbol == np.uint32(x):
-                place = k
+                place = np.int64(k)
         truth = np.int64(0)
         if place >= 0:
             truth = np.int64(said[place] & np.uint32(0xFFFF))
@@ -92,12 +137,12 @@ def learn_lists(experts, levels, begins, said, freq, x, places):  # type: ignore
 def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
+    score[:] = 0
     for k in range(mass.size):
         steps = np.int64(MOST_STEPS)
         if mass[k] > 0:
             steps = min(steps, np.int64(24 * 64) - log2_steps(mass[k]))
-        base[k] = steps - CLASS_ALPHA - LOWEST_U
-        score[k] = 0
+        base[k] = steps - CLASS_ALPHA + BASE_SHIFT
     for r in range(rows.size):
         row = rows[r]
         level = _level(counts.table[row, mass.size])
@@ -107,13 +152,7 @@ def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  #
         level += plane * LEVELS
         levels[r] = level
         weight = np.int32(experts.weight[r, level] >> WEIGHT_SHIFT)
-        for k in range(mass.size):
-            count = counts.table[row, k]
-            gain = np.int16(0)
-            if count > 0:
-                gain = LOG_ONE_PLUS[np.uint32(np.int32(LOG2_STEPS[count]) + base[k])]
-            growth[r, k] = gain
-            score[k] += weight * np.int32(gain)
+        _score_table(counts.codes[row], base, weight, score, growth[r])
 
 
 @compiled
@@ -121,9 +160,7 @@ def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-unty
     for r in range(levels.size):
         if levels[r] < 0:
             continue
-        expected = np.int64(0)
-        for k in range(mass.size):
-            expected += mass[k] * np.int64(growth[r, k])
+        expected = _expectation(mass, growth[r])
         add_gradient(experts, r, levels[r], np.int64(growth[r, truth]), expected)
 
 

@@ -27,14 +27,23 @@ from .experts import (
     SCORE_SHIFT,
     WEIGHT_RATE,
     add_gradient,
+    fetch_first,
     learn_classes,
     learn_lists,
     score_classes,
     score_lists,
     train,
 )
-from .lists import count_class, count_symbol, has_room
-from .logs import LOWEST_U, log2_steps
+from .lists import (
+    count_classes,
+    count_symbols,
+    fetch_class_counts,
+    fetch_classes,
+    fetch_counts,
+    fetch_rows,
+    has_room,
+)
+from .logs import BASE_SHIFT, log2_steps
 from .state import LEAST_SHARPNESS, MOST_SHARPNESS
 
 #: What the loop does with each symbol.
@@ -47,6 +56,8 @@ MIXED_ALPHA = 4 * 64
 SHARPNESS_RATE = 4000
 BONUS_RATE = 18904
 MOST_BONUS = 1 << 22
+# Symbols whose counts are fetched before they are counted.
+COUNTS_FETCHED = 2
 _CERTAIN = np.int64(24 * 64)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.int64(1)
@@ -120,7 +131,7 @@ def _bonus_index(places, seen, m, pattern):  # type: ignore[no-untyped-def]
 
 @compiled
 def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
-    """drop int32 (A,): steps below the best score; steps: the same, sharpened and negated."""
+    """drop int16 (A,): steps below the best score; steps: the same, sharpened and negated."""
     high = score[0]
     for s in range(score.size):
         high = max(high, score[s])
@@ -163,14 +174,32 @@ def _plain_steps(layout, unigram, begin, end, plain):  # type: ignore[no-untyped
 
 
 @compiled
+def _begin_first(plain, score, base):  # type: ignore[no-untyped-def]
+    """Scores and bases (see experts.score_lists) of the first distribution."""
+    for s in range(score.size):
+        score[s] = -(plain[s] << np.int32(SCORE_SHIFT))
+        base[s] = plain[s] + np.int32(BASE_SHIFT - TOKEN_ALPHA)
+
+
+@compiled
+def _begin_last(steps, best_freq, class_score, symbol_class, score, base):  # type: ignore[no-untyped-def]
+    """The same of the last one: the first one's steps and what the classes say."""
+    top = np.int32(_CERTAIN - log2_steps(np.int64(best_freq)))
+    for s in range(score.size):
+        surprise = min(np.int32(top - steps[s]), np.int32(MOST_STEPS))
+        base[s] = surprise + np.int32(BASE_SHIFT - MIXED_ALPHA)
+    for s in range(score.size):
+        score[s] = (steps[s] << np.int32(SCORE_SHIFT)) + class_score[np.uint64(symbol_class[s])]
+
+
+@compiled
 def _first_distribution(state, scratch, rows, plane):  # type: ignore[no-untyped-def]
     """Plain frequency and the token contexts: scratch.first_freq, and its best symbol."""
-    for s in range(scratch.score.size):
-        scratch.score[s] = -(scratch.plain[plane, s] << np.int32(SCORE_SHIFT))
-        scratch.base[s] = scratch.plain[plane, s] - np.int32(TOKEN_ALPHA + LOWEST_U)
+    _begin_first(scratch.plain[plane], scratch.score, scratch.base)
+    fetch_first(state.token_lists, rows)
     score_lists(
         state.token_lists, state.token_experts, rows, plane, scratch.base, scratch.score,
-        scratch.token_levels, scratch.token_begins, scratch.token_said,
+        scratch.token_levels, scratch.token_begins, scratch.token_said, scratch.token_gains,
     )  # fmt: skip
     sharpness = state.sharpness.weight[0, plane]
     _sharpen(scratch.score, sharpness, scratch.first_drop, scratch.steps)
@@ -183,21 +212,17 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
     places = state.places
     score = scratch.score
     symbol_class = state.shared.classes[plane]
-    top = _CERTAIN - log2_steps(np.int64(scratch.first_freq[best]))
-    for s in range(score.size):
-        surprise = min(top - scratch.steps[s], np.int64(MOST_STEPS))
-        scratch.base[s] = surprise - np.int64(MIXED_ALPHA + LOWEST_U)
+    fetch_first(state.mixed_lists, mixed_rows)
     _class_masses(scratch.first_freq, symbol_class, scratch.mass)
     score_classes(
         state.class_counts, state.class_experts, class_rows, plane, scratch.mass,
         scratch.class_score, scratch.class_levels, scratch.class_growth,
     )  # fmt: skip
-    for s in range(score.size):
-        own = scratch.steps[s] << np.int32(SCORE_SHIFT)
-        score[s] = own + scratch.class_score[symbol_class[s]]
+    best_freq = scratch.first_freq[best]
+    _begin_last(scratch.steps, best_freq, scratch.class_score, symbol_class, score, scratch.base)
     score_lists(
         state.mixed_lists, state.mixed_experts, mixed_rows, plane, scratch.base, score,
-        scratch.mixed_levels, scratch.mixed_begins, scratch.mixed_said,
+        scratch.mixed_levels, scratch.mixed_begins, scratch.mixed_said, scratch.mixed_gains,
     )  # fmt: skip
     for m in range(places.copies.size):
         candidate = scratch.seen[places.copies[m]]
@@ -219,14 +244,16 @@ def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore
     places = state.places
     if lesson:
         learn_lists(
-            state.token_experts, scratch.token_levels, scratch.token_begins, scratch.token_said,
-            scratch.first_freq, x, block.token_places[j],
+            state.token_lists, state.token_experts, block.token_rows[j], scratch.token_levels,
+            scratch.token_begins, scratch.token_said, scratch.token_gains, scratch.first_freq, x,
+            block.token_places[j],
         )  # fmt: skip
     else:
         block.token_places[j] = -1
     learn_lists(
-        state.mixed_experts, scratch.mixed_levels, scratch.mixed_begins, scratch.mixed_said,
-        scratch.last_freq, x, block.mixed_places[j],
+        state.mixed_lists, state.mixed_experts, block.mixed_rows[j], scratch.mixed_levels,
+        scratch.mixed_begins, scratch.mixed_said, scratch.mixed_gains, scratch.last_freq, x,
+        block.mixed_places[j],
     )  # fmt: skip
     _class_masses(scratch.last_freq, shared.classes[plane], scratch.mass)
     learn_classes(
@@ -267,10 +294,19 @@ def _block_end(layout, begin):  # type: ignore[no-untyped-def]
 @compiled
 def _count_classed(state, mixed_rows, class_rows, mixed_places, x, k):  # type: ignore[no-untyped-def]
     """Count symbol x of class k in the contexts that have classes."""
-    for r in range(mixed_rows.size):
-        count_symbol(state.mixed_lists, mixed_rows[r], x, mixed_places[r])
-    for r in range(class_rows.size):
-        count_class(state.class_counts, class_rows[r], k)
+    count_symbols(state.mixed_lists, mixed_rows, x, mixed_places)
+    count_classes(state.class_counts, class_rows, k)
+
+
+@compiled
+def _fetch_counts(state, layout, block, symbols, i):  # type: ignore[no-untyped-def]
+    """Fetch what counting symbol i will change."""
+    j = i - block.pending[2]
+    x = np.int64(symbols[i // layout.positions, i % layout.positions])
+    fetch_counts(state.token_lists, block.token_rows[j], x, block.token_places[j])
+    fetch_counts(state.mixed_lists, block.mixed_rows[j], x, block.mixed_places[j])
+    k = state.shared.classes[i % layout.positions % layout.planes, x]
+    fetch_class_counts(state.class_counts, block.class_rows[j], k)
 
 
 @compiled
@@ -280,15 +316,16 @@ def _count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
     while block.pending[0] < block.pending[1]:
         i = block.pending[0]
         j = i - block.pending[2]
-        if not has_room(state.token_lists, block.token_rows[j]):
+        if i + COUNTS_FETCHED < block.pending[1]:
+            _fetch_counts(state, layout, block, symbols, i + COUNTS_FETCHED)
+        if not has_room(state.token_lists, block.token_rows.shape[1]):
             return
-        if not has_room(state.mixed_lists, block.mixed_rows[j]):
+        if not has_room(state.mixed_lists, block.mixed_rows.shape[1]):
             return
         x = np.int64(symbols[i // positions, i % positions])
         z = i % positions % layout.planes
         state.shared.unigram[z, x] += 1
-        for r in range(block.token_rows.shape[1]):
-            count_symbol(state.token_lists, block.token_rows[j, r], x, block.token_places[j, r])
+        count_symbols(state.token_lists, block.token_rows[j], x, block.token_places[j])
         k = state.shared.classes[z, x]
         _count_classed(state, block.mixed_rows[j], block.class_rows[j], block.mixed_places[j], x, k)
         block.pending[0] = i + 1
@@ -322,6 +359,9 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
             _find_rows(state.token_terms, layout, scratch.seen, own, p, block.token_rows[j])
             _find_rows(state.class_terms, layout, scratch.seen, own, p, block.class_rows[j])
             _find_rows(state.mixed_terms, layout, scratch.seen, own, p, block.mixed_rows[j])
+            fetch_rows(state.token_lists, block.token_rows[j])
+            fetch_rows(state.mixed_lists, block.mixed_rows[j])
+            fetch_classes(state.class_counts, block.class_rows[j])
             pattern = _pattern(state.places, scratch.seen)
 
             best = _first_distribution(state, scratch, block.token_rows[j], plane)
@@ -370,7 +410,7 @@ def recount(state, layout, scratch, symbols, begin, stop):  # type: ignore[no-un
         own = _shared_index(layout, symbols, t, p)
         _find_rows(state.class_terms, layout, scratch.seen, own, p, class_rows)
         _find_rows(state.mixed_terms, layout, scratch.seen, own, p, mixed_rows)
-        if not has_room(state.mixed_lists, mixed_rows):
+        if not has_room(state.mixed_lists, mixed_rows.size):
             break
         x = np.int64(symbols[t, p])
         k = state.shared.classes[p % layout.planes, x]

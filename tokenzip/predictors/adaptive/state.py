@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenzip.coding.compiled import compiled
+
 from .contexts import Context, ContextSet, Geometry, Neighbour
 
 Array = NDArray[Any]
@@ -26,12 +28,16 @@ FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
 #: Entries of a pool to begin with.
 FIRST_POOL = 1 << 12
 LEAST_SHARPNESS, MOST_SHARPNESS = SHARPNESS_ONE // 4, 2 * SHARPNESS_ONE - 1
-#: Entries of a pool at most: 128 MiB. What would need more is not counted any longer.
-MOST_POOL = 1 << 25
+#: Entries of a pool at most (64 MiB), and symbols in all tables (48 MiB). What would need more is
+#: not counted any longer.
+MOST_POOL = 1 << 24
+MOST_IN_TABLES = 1 << 24
 #: Columns of Lists.row.
-START, LENGTH, TOTAL = 0, 1, 2
+START, LENGTH, TOTAL, TABLE = 0, 1, 2, 3
 #: Room of a list's first array.
 FEWEST_ENTRIES = 4
+#: Where an array would need more room than this part of the alphabet, a table takes its place.
+TABLE_SHARE = 8
 # log2 of the rows of one context's table, at least and at most.
 _FEWEST_ROWS = 8
 _MOST_LIST_ROWS = 18
@@ -59,22 +65,27 @@ class Terms(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Counts of symbols by context: for each context one growing array of (symbol, count).
+    """Counts of symbols by context: for each row one growing array of (symbol, count).
 
     An array of n entries has room for the power of two (at least FEWEST_ENTRIES) that holds n; it
-    moves when it is full, and the space it leaves is used again.
+    moves when it is full, and the space it leaves is used again. What has grown to an eighth of
+    the alphabet becomes a table of all symbols, whose order lets a processor score many at once.
     """
 
-    row: Array  # int32 (rows, 4): START, LENGTH (entries in use), TOTAL (of counts), unused
+    row: Array  # int32 (rows, 4): START, LENGTH (of the array), TOTAL (of counts), TABLE (or 0)
     pool: Array  # uint32: symbol << 16 | count
     top: Array  # int64 (1,): first entry of the pool that was never used
     free: Array  # int64 (32,): by log2 of its room, the first array left behind, -1 for none
+    codes: Array  # uint8 (tables, A): LOG_CODES of the counts; table 0 is nobody's
+    counts: Array  # uint16 (tables, A)
+    tables: Array  # int64 (1,): first table that was never used
 
 
 class ClassCounts(NamedTuple):
     """Counts of symbol classes by context."""
 
     table: Array  # uint16 (rows, K + 1): of each class, then of all
+    codes: Array  # uint8 (rows, K): LOG_CODES of the counts
 
 
 class Experts(NamedTuple):
@@ -89,7 +100,7 @@ class Shared(NamedTuple):
     """What belongs to no context."""
 
     unigram: Array  # int64 (planes, A): occurrences of each symbol
-    classes: Array  # int64 (planes, A): class of each symbol
+    classes: Array  # uint8 (planes, A): class of each symbol
     bonus: Array  # int64 (M, 2 * patterns): of candidates, in 2**-12 score steps
     bonus_gradient: Array  # int64 (M, 2 * patterns)
 
@@ -104,7 +115,7 @@ class Scratch(NamedTuple):
     steps: Array  # int32 (A,): sharpened scores, 0 for the best
     class_score: Array  # int32 (K,)
     mass: Array  # int64 (K,): probability of each class
-    first_drop: Array  # int32 (A,): steps below the best before sharpening; likewise last_drop
+    first_drop: Array  # int16 (A,): steps below the best before sharpening; likewise last_drop
     last_drop: Array
     first_freq: Array  # int32 (A,): the two distributions, sum USABLE
     last_freq: Array
@@ -113,8 +124,10 @@ class Scratch(NamedTuple):
     mixed_levels: Array
     token_begins: Array  # int64 (R + 1,): where each context's votes begin
     mixed_begins: Array
-    token_said: Array  # uint32: votes, symbol << 16 | steps
+    token_said: Array  # uint32: votes of arrays, symbol << 16 | steps
     mixed_said: Array
+    token_gains: Array  # int16 (R, A): votes of tables
+    mixed_gains: Array
     class_growth: Array  # int16 (R, K): votes for classes
 
 
@@ -181,12 +194,15 @@ def _rows(terms: Terms) -> int:
     return int(np.left_shift(1, terms.bits).sum())
 
 
-def _lists(rows: int) -> Lists:
+def _lists(rows: int, alphabet: int) -> Lists:
     return Lists(
         np.zeros((rows, 4), np.int32),
         np.zeros(FIRST_POOL, np.uint32),
         np.zeros(1, np.int64),
         np.full(32, -1, np.int64),
+        np.zeros((1, alphabet), np.uint8),
+        np.zeros((1, alphabet), np.uint16),
+        np.ones(1, np.int64),
     )
 
 
@@ -223,16 +239,19 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
         token_terms,
         class_terms,
         mixed_terms,
-        _lists(_rows(token_terms)),
-        ClassCounts(np.zeros((class_rows, layout.classes + 1), np.uint16)),
-        _lists(_rows(mixed_terms)),
+        _lists(_rows(token_terms), layout.alphabet),
+        ClassCounts(
+            np.zeros((class_rows, layout.classes + 1), np.uint16),
+            np.zeros((class_rows, layout.classes), np.uint8),
+        ),
+        _lists(_rows(mixed_terms), layout.alphabet),
         _experts((len(contexts.tokens), layout.planes * LEVELS), FIRST_WEIGHT),
         _experts((len(contexts.classes), layout.planes * LEVELS), FIRST_CLASS_WEIGHT),
         _experts((len(contexts.mixed), layout.planes * LEVELS), FIRST_WEIGHT),
         _experts((2, layout.planes), SHARPNESS_ONE),
         Shared(
             np.zeros((layout.planes, layout.alphabet), np.int64),
-            np.tile(first_classes.astype(np.int64), (layout.planes, 1)),
+            np.tile(first_classes.astype(np.uint8), (layout.planes, 1)),
             np.zeros((len(copies), 2 * patterns), np.int64),
             np.zeros((len(copies), 2 * patterns), np.int64),
         ),
@@ -255,8 +274,8 @@ def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch
         steps=symbols(),
         class_score=np.zeros(classes, np.int32),
         mass=np.zeros(classes, np.int64),
-        first_drop=symbols(),
-        last_drop=symbols(),
+        first_drop=np.zeros(alphabet, np.int16),
+        last_drop=np.zeros(alphabet, np.int16),
         first_freq=symbols(),
         last_freq=symbols(),
         token_levels=np.zeros(tokens, np.int64),
@@ -264,8 +283,10 @@ def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch
         mixed_levels=np.zeros(mixed, np.int64),
         token_begins=np.zeros(tokens + 1, np.int64),
         mixed_begins=np.zeros(mixed + 1, np.int64),
-        token_said=np.zeros(tokens * alphabet + 1, np.uint32),
-        mixed_said=np.zeros(mixed * alphabet + 1, np.uint32),
+        token_said=np.zeros(tokens * longest_array(alphabet), np.uint32),
+        mixed_said=np.zeros(mixed * longest_array(alphabet), np.uint32),
+        token_gains=np.zeros((tokens, alphabet), np.int16),
+        mixed_gains=np.zeros((mixed, alphabet), np.int16),
         class_growth=np.zeros((len(contexts.classes), classes), np.int16),
     )
 
@@ -292,13 +313,49 @@ def forget_classes(state: State) -> None:
     lists.row[:] = 0
     lists.top[0] = 0
     lists.free[:] = -1
+    lists.codes[: lists.tables[0]] = 0
+    lists.counts[: lists.tables[0]] = 0
+    lists.tables[0] = 1
     state.class_counts.table[:] = 0
+    state.class_counts.codes[:] = 0
 
 
-def with_more_room(lists: Lists, contexts: int, alphabet: int) -> Lists:
-    """The lists with a pool of twice the size, and room for one symbol at least."""
-    most_for_a_symbol = contexts * 4 * max(alphabet, FEWEST_ENTRIES)
-    size = min(max(2 * lists.pool.size, int(lists.top[0]) + most_for_a_symbol), MOST_POOL)
-    pool = np.zeros(size, np.uint32)
-    pool[: lists.pool.size] = lists.pool
-    return lists._replace(pool=pool)
+def longest_array(alphabet: int) -> int:
+    """Room of the longest array; a row of more symbols is a table."""
+    room = FEWEST_ENTRIES
+    while TABLE_SHARE * 2 * room <= alphabet:
+        room *= 2
+    return room
+
+
+@compiled
+def most_tables(alphabet):  # type: ignore[no-untyped-def]
+    """Tables at most, counting table 0."""
+    return np.int64(MOST_IN_TABLES) // np.int64(alphabet) + np.int64(1)
+
+
+@compiled
+def room_for_a_symbol(contexts, alphabet):  # type: ignore[no-untyped-def]
+    """Entries and tables that counting one symbol in each context takes at most."""
+    longest = max(np.int64(FEWEST_ENTRIES), np.int64(alphabet) // np.int64(TABLE_SHARE))
+    return np.int64(contexts) * longest, np.int64(contexts)
+
+
+def with_more_room(lists: Lists, contexts: int) -> Lists:
+    """The lists with room for one symbol at least: twice the pool, the tables, or both."""
+    pool, codes, counts = lists.pool, lists.codes, lists.counts
+    entries, tables = room_for_a_symbol(contexts, codes.shape[1])
+    needed = int(lists.top[0]) + entries
+    if needed > pool.size:
+        pool = _grown(pool, min(max(2 * pool.size, needed), MOST_POOL))
+    needed = int(lists.tables[0]) + tables
+    if needed > len(codes):
+        size = min(max(2 * len(codes), needed), most_tables(codes.shape[1]))
+        codes, counts = _grown(codes, size), _grown(counts, size)
+    return lists._replace(pool=pool, codes=codes, counts=counts)
+
+
+def _grown(array: Array, size: int) -> Array:
+    grown = np.zeros((size, *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -1,8 +1,8 @@
 """Measure the neural predictors on a GPU: tokens per second, and where the time goes.
 
-    python benchmarks/gpu.py                                   # benchmarks/models/drive_*, 512 clips
+    python benchmarks/gpu.py                            # benchmarks/models/drive_*, 512 clips
     python benchmarks/gpu.py my.safetensors --clips 64 --frames 120
-    python benchmarks/gpu.py --device cpu --clips 4 --frames 8 # try the script where there is no GPU
+    python benchmarks/gpu.py --device cpu --clips 4 --frames 8 # try it where there is no GPU
 
 Tokens are random walks over the alphabet: speed does not depend on them. Encoding and decoding are
 timed whole, tokens in host memory to payloads and back. Then both are run once more with a wait

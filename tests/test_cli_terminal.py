@@ -104,7 +104,7 @@ def warmed(
     said: list[str] = []
     loaded: list[bool] = []
 
-    def load() -> None:
+    def load(codec: object) -> None:
         deadline = time.monotonic() + 20 if seconds else 0.0
         # Long means: until something was said, however slow this machine is.
         while not said and time.monotonic() < deadline:

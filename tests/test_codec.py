@@ -484,7 +484,8 @@ class TestCodec:
             max_tokens=integer(200),
         )
         plain = Codec(alphabet=64, chunk_frames=200, threads=2, max_tokens=200)
-        assert {type(value) for value in vars(codec).values()} == {int, str, bool}
+        given = [value for value in vars(codec).values() if value is not None]
+        assert {type(value) for value in given} == {int, str, bool}
         assert codec == plain and codec.encode(tokens) == plain.encode(tokens)
         assert same(codec.decode(codec.encode(tokens[:5])), tokens[:5])
 

@@ -508,7 +508,7 @@ def test_names_come_back() -> None:
 
 def test_the_example_of_the_format_text() -> None:
     text = (Path(__file__).parents[1] / "FORMAT.md").read_text(encoding="utf-8")
-    section = text.split("## 12. Files with names")[1].split("## 13.")[0]
+    section = text.split("## 13. Files with names")[1].split("## 14.")[0]
     listing = section.split("```")[1]
     preamble = bytes.fromhex("".join(line[:24] for line in listing.splitlines()))
     blob = encode(np.arange(5))

@@ -234,8 +234,9 @@ class ArchiveWriter(Archive):
 
     def take_models(self, clip: ArchivedClip) -> None:
         """Keep the model that a clip of another archive needs, if that archive keeps it."""
-        identity = clip.info.model.hex() if clip.info.model else ""
-        models = clip.archive_models
+        if clip.info.model is None:
+            return
+        identity, models = clip.info.model.hex(), clip.archive_models
         if identity in models and identity not in self._contents.models:
             self.add_model(identity, models[identity])
 

@@ -49,3 +49,32 @@ def test_a_blob_is_coded_where_numba_cannot_cache(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout.strip() == str(2**24 - 2), done.stderr
+
+
+def test_kept_code_is_tied_to_all_sources(tmp_path: Path) -> None:
+    """A change of a file that a compiled function calls must not leave its old code in use."""
+    script = (
+        "import sys\n"
+        "from tokenzip.coding import compiled as module\n"
+        "module._sources = lambda: sys.argv[1]\n"
+        "from tokenzip.coding.tables import cumulative\n"
+        "import numpy as np\n"
+        "cumulative(np.ones(4, np.int32), 2)\n"
+        "print(sum(cumulative.stats.cache_hits.values()))\n"
+    )
+
+    def hits(sources: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", script, sources],
+            capture_output=True,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+                "NUMBA_CACHE_DIR": str(tmp_path),
+            },
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert [hits(sources) for sources in ("a", "a", "b", "b")] == ["0", "1", "0", "1"]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+
+#: Parts of the package that hold compiled functions.
+_PARTS = ("coding", "integer", "predictors")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -15,11 +21,35 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     function is compiled anew in every process instead.
     """
     try:
-        return _compiled(function, cache=True)
+        made = _compiled(function, cache=True)
     except RuntimeError:
         return _compiled(function, cache=False)
+    _date(made)
+    return made
 
 
 def _compiled(function: Callable[..., Any], *, cache: bool) -> Callable[..., Any]:
     made: Callable[..., Any] = njit(cache=cache, nogil=True, error_model="numpy")(function)
     return made
+
+
+def _date(function: Any) -> None:
+    """Tie the kept machine code to the sources of all compiled functions.
+
+    numba ties it to the file of the function alone. Code of functions that it calls, from other
+    files, is inside it, and would outlive an upgrade that changes those: it would go on writing
+    blobs by the old rules.
+    """
+    kept: Any = getattr(getattr(function, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        kept._source_stamp = (kept._source_stamp, _sources())
+
+
+@cache
+def _sources() -> str:
+    """A digest of all sources that compiled code is made from."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parents[1]
+    for path in sorted(path for part in _PARTS for path in (package / part).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from tokenzip.predictors.network.network import Network  # noqa: E402
 from tokenzip.training import checkpoint  # noqa: E402
 from tokenzip.training.clips import open_clips  # noqa: E402
 from tokenzip.training.evaluate import evaluate_clips  # noqa: E402
+from tokenzip.training.export import export  # noqa: E402
 from tokenzip.training.interrupt import TrainingInterrupted  # noqa: E402
 from tokenzip.training.loop import Loop, Progress  # noqa: E402
 from tokenzip.training.options import Options  # noqa: E402
@@ -71,6 +73,22 @@ def test_the_loss_falls_and_the_integers_cost_what_the_twin_does(predictor: str)
     assert found["bits_per_token"] == pytest.approx(found["twin_bits_per_token"], rel=0.01)
     measured = tokenzip.evaluate(model, made(3000, seed=1))
     assert measured.bits_per_token == pytest.approx(found["bits_per_token"], abs=1e-3)
+
+
+def test_a_head_that_sees_nothing_of_its_frame() -> None:
+    """Neither neighbours nor candidates nor equalities: twin and integers agree, and it decodes."""
+    spec = new_spec("lstm", "small", Geometry.of((3, 4), 6), **TINY)
+    blind = replace(spec.features, neighbours=(), candidates=(), past=(), now=())
+    twin = Twin(replace(spec, features=blind))
+    clip = np.random.default_rng(0).integers(0, 6, (20, 3, 4)).astype(np.uint16)
+    symbols = torch.full((1, 24, 3, 4, 1), 6)
+    symbols[0, 4:, ..., 0] = torch.from_numpy(clip.astype(np.int64))
+    bits = float(twin(symbols)[0].detach().sum())
+    ops = Operations()
+    network = Network(export(twin), ops)
+    payloads = encode_batch(network, ops, [clip])
+    assert abs(8 * len(payloads[0]) - bits) < 0.01 * bits + 64
+    assert np.array_equal(decode_batch(network, ops, payloads, [20])[0].reshape(clip.shape), clip)
 
 
 def test_bfloat16_learns_too() -> None:

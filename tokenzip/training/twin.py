@@ -136,6 +136,7 @@ class Twin(nn.Module):
         shared += [self._at(embedded, place) for place in spec.features.neighbours]
         own = self._own_inputs(padded, embedded, dtype)
         now = [self._same(padded, a, b, dtype) for a, b in spec.features.now]
+        shape = (batch, frames, geometry.height, geometry.width)
         costs = []
         for plane, head in enumerate(self.heads):
             x = torch.cat([*shared, *own[0][plane], *now, *own[1][plane]], -1)
@@ -145,8 +146,10 @@ class Twin(nn.Module):
                 self._at(padded[..., plane : plane + 1], place)
                 for place in spec.features.candidates
             ]
-            bits = cost(scores, torch.cat(candidates, -1).flatten(0, 3), targets)
-            costs.append(bits.view(batch, frames, geometry.height, geometry.width))
+            # An empty one in front, as there may be no candidates.
+            found = torch.cat([symbols.new_empty((*shape, 0)), *candidates], -1)
+            bits = cost(scores, found.flatten(0, 3), targets)
+            costs.append(bits.view(shape))
         return torch.stack(costs, -1), state
 
     def _embed(self, padded: Tensor, dtype: torch.dtype) -> Tensor:

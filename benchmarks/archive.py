@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 import tokenzip
@@ -42,6 +43,14 @@ def clips(count: int, frames: int, distinct: int) -> Iterator[tuple[str, np.ndar
         yield f"drive_{number:05d}", tokens, {"fps": 20}
 
 
+def real_clips(path: str, count: int, frames: int) -> Iterator[tuple[str, np.ndarray, dict]]:
+    """(name, tokens, attributes) of the first clips of a file that are long enough."""
+    with h5py.File(path) as file:
+        long = [name for name, clip in file["clips"].items() if len(clip["tokens"]) >= frames]
+        for name in long[:count]:
+            yield name, file["clips"][name]["tokens"][:frames], {}
+
+
 def resident() -> int:
     """Bytes of memory of this process, now."""
     with open("/proc/self/statm") as file:
@@ -60,28 +69,32 @@ class Clock:
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     path = folder / "data.tkz.h5"
     memory: list[int] = []
-    kept = list(clips(options.clips, options.frames, min(options.distinct, options.clips)))
+    if options.data:
+        kept = list(real_clips(options.data, options.clips, options.frames))
+    else:
+        kept = list(clips(options.clips, options.frames, min(options.distinct, options.clips)))
     tokens = sum(array.size for _, array, _ in kept)
     report: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "clips": options.clips,
+        "clips": len(kept),
         "frames": options.frames,
         "tokens": tokens,
-        "predictor": options.predictor,
+        "predictor": options.model or options.predictor,
         "chunk_frames": options.chunk_frames,
         "workers": options.workers,
     }
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
 
     # The first clip compiles, before the clock runs; memory is looked at from the tenth on.
-    tokenzip.encode(kept[0][1][:2], predictor=options.predictor)
+    coding = {"model": options.model} if options.model else {"predictor": options.predictor}
+    tokenzip.encode(kept[0][1][:2], alphabet=1024, **coding)
 
     def seen(clip: Any) -> None:
         memory.append(resident())
         if len(memory) % 100 == 0:
             say(f"{len(memory)} clips packed")
 
-    settings = {"predictor": options.predictor, "chunk_frames": options.chunk_frames}
+    settings = {**coding, "chunk_frames": options.chunk_frames}
     with tokenzip.open(path, "w", alphabet=1024, **settings) as archive:
         with Clock() as clock:
             archive.append(iter(kept), workers=options.workers, done=seen)
@@ -136,7 +149,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with Clock() as clock:
         count = unpack(archive, str(folder / "out"), workers=options.workers)
     report["unpack_seconds"] = clock.seconds
-    assert count == options.clips
+    assert count == len(kept)
     for name, array, _ in kept:
         assert np.array_equal(np.load(folder / "out" / f"{name}.npy"), array)
     return report
@@ -148,6 +161,8 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--distinct", type=int, default=200)
     parser.add_argument("--predictor", default="adaptive")
+    parser.add_argument("--model", help="model file of a network, in place of --predictor")
+    parser.add_argument("--data", help=".h5 file of clips, in place of drawn ones")
     parser.add_argument("--chunk-frames", type=int, default=None)
     parser.add_argument("--windows", type=int, default=10_000)
     parser.add_argument("--window", type=int, default=16)

@@ -28,6 +28,8 @@ from rich.console import Console
 
 import tokenzip
 from tokenzip.bench.machine import machine_info, machine_line
+from tokenzip.models import FAMILIES, PRESETS, Geometry, new_spec
+from tokenzip.models.blank import blank_model
 from tokenzip.models.packed import pack as pack_model
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
 
@@ -94,7 +96,31 @@ def ceiling(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[s
     yield from _table(["rows x inputs x outputs", "tokenzip GOP/s", "torch._int_mm GOP/s"], rows)
 
 
-PARTS: dict[str, Callable[..., Iterator[str]]] = {"bits": bits, "speed": speed, "ceiling": ceiling}
+def presets(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """Speed of the presets, with weights of zero, on drawn tokens: 8 x 16 sites, alphabet 1024."""
+    clip = tokenzip.samples.drive(frames=arguments.frames)
+    rows: list[Row] = []
+    for family in FAMILIES:
+        for preset in PRESETS[family]:
+            spec = new_spec(family, preset, Geometry.of((8, 16), 1024))
+            predictor = NetworkPredictor(
+                blank_model(spec), Backend("numba", threads=arguments.threads)
+            )
+            rates = [_rates(predictor, [clip] * count) for count in (1, arguments.clips)]
+            rates_text = [f"{rate:,.0f}" for pair in rates for rate in pair]
+            rows.append([f"{family} {preset}", f"{spec.macs['total'] / 1e3:,.0f} k", *rates_text])
+    some = f"{arguments.clips} clips"
+    heads = ["preset", "MACs/token", "encode, 1 clip", "decode, 1 clip"]
+    yield from _table([*heads, f"encode, {some}", f"decode, {some}"], rows)
+    yield f"Tokens/s; {arguments.threads} threads, {arguments.frames} frames a clip."
+
+
+PARTS: dict[str, Callable[..., Iterator[str]]] = {
+    "bits": bits,
+    "speed": speed,
+    "presets": presets,
+    "ceiling": ceiling,
+}
 
 
 def _clips(path: Path) -> list[tuple[str, Tokens]]:

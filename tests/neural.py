@@ -7,19 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tokenzip.integer import CELL_ONE, GATE_LIMIT, GATE_ONE, TABLE_ONE
+from tokenzip.integer.tables import gate_tables
 from tokenzip.models import Geometry, Model, Spec, new_spec
 from tokenzip.models.parts import all_layers, tensor_forms
 
 GATED = ("lstm", "window", "time_near", "space", "time_far")
-
-
-def tables() -> dict[str, Any]:
-    x = np.arange(-GATE_LIMIT, GATE_LIMIT + 1) / GATE_ONE
-    return {
-        "sigmoid": np.round(TABLE_ONE / (1 + np.exp(-x))).astype(np.int16),
-        "tanh": np.round(TABLE_ONE * np.tanh(x)).astype(np.int16),
-    }
 
 
 def random_model(spec: Spec, seed: int = 0) -> Model:
@@ -31,7 +23,7 @@ def random_model(spec: Spec, seed: int = 0) -> Model:
             tensors[name] = rng.integers(-127, 128, shape).astype(np.int8)
         else:
             tensors[name] = rng.integers(-500, 500, shape).astype(dtype)
-    tensors.update(tables())
+    tensors.update(gate_tables())
     for name, (_, inputs) in all_layers(spec).items():
         wanted = 500 if name in GATED else 200 if name.startswith("output") else 40
         spread = 73 * 40 * math.sqrt(inputs)
@@ -47,4 +39,4 @@ def random_spec(
     return new_spec(family, preset, Geometry.of(frame, alphabet), **sizes)
 
 
-__all__ = ["CELL_ONE", "random_model", "random_spec", "tables"]
+__all__ = ["random_model", "random_spec"]

@@ -14,7 +14,6 @@ import textwrap
 import numpy as np
 import pytest
 from backends import BACKENDS, make
-from neural import tables
 from numpy.testing import assert_array_equal
 
 from tokenzip.coding.constants import USABLE
@@ -24,8 +23,9 @@ from tokenzip.errors import MissingDependencyError, OptionError
 from tokenzip.integer import BACKENDS as NAMES
 from tokenzip.integer import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT, operations
 from tokenzip.integer.layers import LaneRows, Layer, Places
+from tokenzip.integer.tables import gate_tables
 
-SIGMOID, TANH = (tables()[name].astype(np.int64) for name in ("sigmoid", "tanh"))
+SIGMOID, TANH = (gate_tables()[name].astype(np.int64) for name in ("sigmoid", "tanh"))
 
 #: (rows, inputs, outputs): one of everything, odd numbers, whole tiles and beside them, no inputs.
 SHAPES = [

@@ -30,6 +30,7 @@ from .blob import (
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
+from .integer import BACKENDS
 from .predictors import CHOICES, BatchPredictor, resolve
 from .selection import Frames, Selection
 
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 #: A model, or the path of its file.
 ModelLike: TypeAlias = "Model | str | os.PathLike[str]"
-
-#: What `backend=...` accepts.
-BACKENDS = ("auto", "numba", "torch")
 
 #: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
 DEFAULT_MAX_TOKENS = 2**28

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from ..blob import BlobSource
-from ..codec import Codec, inspect
+from ..blob import BlobInfo, BlobSource
+from ..codec import Codec
 from ..errors import ArchiveDamagedError, ArchiveError, ClipNotFoundError
 from ..models import Model
 from .attributes import Attributes
@@ -149,8 +149,8 @@ class Archive(Mapping[str, ArchivedClip]):
         self._check_open()
         return blob_source(self._source, entry.offset, entry.length)
 
-    def _decode(self, blob: BlobSource, frames: slice | None) -> npt.NDArray[Any]:
-        info = inspect(blob)
+    def _decode(self, blob: BlobSource, info: BlobInfo, frames: slice | None) -> npt.NDArray[Any]:
+        """Some frames of a blob, whose header says `info`."""
         outside = info.model is not None and not info.embedded_bytes
         codec = self._codec_with(info.model) if outside and info.model else self._codec
         decoded = codec.decode(blob, frames=frames)

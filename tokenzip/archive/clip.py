@@ -203,8 +203,8 @@ class ArchivedClip:
                     inside = slice(start, stop if stop >= 0 else None, wanted.step)
                     return np.array(held[inside])
         with self._named():
-            self.info  # noqa: B018  - the blob is what the index says
-            decoded = self._archive._decode(self._blob_source(), part if self.shape else None)
+            info = self.info  # the blob is what the index says
+            decoded = self._archive._decode(self._blob_source(), info, part if self.shape else None)
         assert isinstance(decoded, np.ndarray)
         return decoded
 
@@ -215,7 +215,7 @@ class ArchivedClip:
             return recent[1]
         with self._named():
             frames = slice(chunk.start, chunk.start + chunk.frames)
-            decoded = self._archive._decode(self._blob_source(), frames)
+            decoded = self._archive._decode(self._blob_source(), self.info, frames)
         assert isinstance(decoded, np.ndarray)
         if not self.info.solid:
             self._recent = (chunk, decoded)

@@ -14,4 +14,8 @@ USABLE = 2**PRECISION - 2
 WORD_BITS = 32
 STATE_BITS = 64
 
+# Scores, from which tables are made, count in 1/64 bits.
+SCORE_BITS = 6
+SCORE_ONE: int = 2**SCORE_BITS
+
 MAX_ALPHABET = 65536

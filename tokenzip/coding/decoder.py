@@ -64,6 +64,19 @@ def open_lane(state, lane, words, start, end):  # type: ignore[no-untyped-def]
     state[lane, END] = np.uint64(last)
 
 
+def open_lanes(words: NDArray[np.uint32], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """State rows of lanes that are about to begin: lane i is words[bounds[i]:bounds[i + 1]]."""
+    state = new_state(len(bounds) - 1)
+    for lane in range(len(state)):
+        open_lane(state, lane, words, bounds[lane], bounds[lane + 1])
+    return state
+
+
+def all_exhausted(state: NDArray[np.uint64]) -> bool:
+    """Whether all lanes ended with their last word, as an encoder's do."""
+    return all(exhausted(state, lane) for lane in range(len(state)))
+
+
 @compiled
 def peek(state, lane):  # type: ignore[no-untyped-def]
     """The quantile of the next symbol, int64: the symbol is the one with cum <= q < cum + freq.

@@ -20,10 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
-from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, USABLE
-
-SCORE_BITS = 6
-SCORE_ONE: int = 2**SCORE_BITS
+from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_BITS, SCORE_ONE, USABLE
 
 
 def _exp2_entry(distance: int) -> int:

@@ -74,7 +74,6 @@ GATE_LIMIT = 2047
 GATE_ONE = 256
 TABLE_ONE = 32767
 CELL_LIMIT = 32767
-CELL_ONE = 4096
 
 #: Scores (1/64 bits) are clipped to this before bonuses are added.
 SCORE_LIMIT = 8191

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coding.compiled import compiled
-from ..coding.decoder import advance, exhausted, give_up, new_state, open_lane, peek
+from ..coding.decoder import advance, all_exhausted, give_up, open_lanes, peek
 from ..coding.tables import cumulative, frequencies_from_scores, symbol_at
 from . import (
     CELL_LIMIT,
@@ -234,15 +234,12 @@ class Operations:
 
     def open_lanes(self, words: npt.NDArray[np.uint32], bounds: npt.NDArray[np.int64]) -> Any:
         """Lanes side by side: lane i is words[bounds[i]:bounds[i + 1]]."""
-        state = new_state(len(bounds) - 1)
-        for lane in range(len(bounds) - 1):
-            open_lane(state, lane, words, bounds[lane], bounds[lane + 1])
-        return words, state
+        return words, open_lanes(words, bounds)
 
     def lanes_exhausted(self, lanes: Any) -> bool:
         """Whether all lanes ended with their last word, as an encoder's do."""
         _, state = lanes
-        return all(exhausted(state, lane) for lane in range(len(state)))
+        return all_exhausted(state)
 
     def decode(
         self, z: Int8, layer: _Layer, candidates: Int32, lanes: Any, rows: LaneRows
@@ -360,8 +357,14 @@ def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
     for r in range(x.shape[0]):
         for k in range(x.shape[1]):
             wide[r, k] = x[r, k]
-    product(wide[: x.shape[0]], weight, out[: x.shape[0]])
-    for r in range(x.shape[0]):
+    _sums(wide[: x.shape[0]], weight, bias, out)
+
+
+@compiled
+def _sums(wide, weight, bias, out):  # type: ignore[no-untyped-def]
+    """out[r, m] = wide[r] . weight[m] + bias[m]."""
+    product(wide, weight, out[: wide.shape[0]])
+    for r in range(wide.shape[0]):
         for m in range(bias.size):
             out[r, m] += bias[m]
 
@@ -415,6 +418,12 @@ def _arguments(sums, multiplier, shift):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _gate(opening, value):  # type: ignore[no-untyped-def]
+    """The activation of a gate and what passes it, both Q15."""
+    return min((opening * value + np.int32(1 << 22)) >> 23, np.int32(LARGEST))
+
+
+@compiled
 def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ignore[no-untyped-def]
     width = out.shape[1]
     wide, sums = _room(_BLOCK, weight)
@@ -425,8 +434,7 @@ def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ign
             gates, target = sums[r], out[start + r]
             _arguments(gates, multiplier, shift)
             for d in range(width):
-                y = (sigmoid[gates[d]] * tanh[gates[width + d]] + (1 << 22)) >> 23
-                target[d] = min(y, LARGEST)
+                target[d] = _gate(sigmoid[np.uint32(gates[d])], tanh[np.uint32(gates[width + d])])
 
 
 @compiled
@@ -443,11 +451,9 @@ def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, e
                     row[k] = new[k]
                 for k in range(width):
                     row[inputs + k] = old[k]
-            product(wide[:count], weight, sums[:count])
+            _sums(wide[:count], weight, bias, sums)
             for r in range(count):
                 gates = sums[r]
-                for m in range(bias.size):
-                    gates[m] += bias[m]
                 _arguments(gates, multiplier, shift)
                 _cell(gates, sigmoid, tanh, c[start + r], h[start + r])
                 target, hidden = out[t, start + r], h[start + r]
@@ -467,7 +473,14 @@ def _cell(gates, sigmoid, tanh, cell, hidden):  # type: ignore[no-untyped-def]
         new = min(max(new, np.int32(-CELL_LIMIT)), np.int32(CELL_LIMIT))
         cell[d] = new
         at = min(max(new >> 4, np.int32(-GATE_LIMIT)), np.int32(GATE_LIMIT)) + GATE_LIMIT
-        hidden[d] = min((show * tanh[np.uint32(at)] + np.int32(1 << 22)) >> 23, np.int32(LARGEST))
+        hidden[d] = _gate(show, tanh[np.uint32(at)])
+
+
+@compiled
+def _table(sums, multiplier, shift, candidates, scores, table):  # type: ignore[no-untyped-def]
+    """The frequencies of one row: what encoder and decoder have in common."""
+    _scores(sums, multiplier, shift, candidates, scores)
+    frequencies_from_scores(scores, table)
 
 
 @compiled
@@ -494,8 +507,7 @@ def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, fre
         stop = min(start + _BLOCK, z.shape[0])
         _products(z[start:stop], weight, bias, wide, sums)
         for r in range(start, stop):
-            _scores(sums[r - start], multiplier, shift, candidates[r], scores)
-            frequencies_from_scores(scores, table)
+            _table(sums[r - start], multiplier, shift, candidates[r], scores, table)
             cum[r] = cumulative(table, np.int64(targets[r]))
             freq[r] = table[targets[r]]
 
@@ -518,8 +530,7 @@ def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes,
         stop = min(start + _BLOCK, z.shape[0])
         _products(z[start:stop], weight, bias, wide, sums)
         for r in range(start, stop):
-            _scores(sums[r - start], multiplier, shift, candidates[r], scores)
-            frequencies_from_scores(scores, table)
+            _table(sums[r - start], multiplier, shift, candidates[r], scores, table)
             quantile = peek(state, lanes[r])
             if quantile < 0:
                 # Words that no encoder wrote: any symbol will do.

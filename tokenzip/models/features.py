@@ -21,8 +21,8 @@ HISTORY = 4
 #: Rows and columns that a place may lie away.
 REACH = 3
 
-_AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-_BESIDE = [place for place in _AROUND if place != (0, 0)]
+AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+_BESIDE = [place for place in AROUND if place != (0, 0)]
 _CROSS = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)]
 _CAUSAL = [
     *[(0, -1), (0, -2), (0, -3)],
@@ -72,10 +72,10 @@ class Features:
 
 def features(family: str, geometry: Geometry) -> Features:
     """The places that a new network of this family looks at."""
-    window = [(1, *place) for place in _AROUND]
+    window = [(1, *place) for place in AROUND]
     if family == "conv3d":
         window += [(2, *place) for place in _CROSS] + [(3, 0, 0)]
-    past = [((1, *place), (2, *place)) for place in _AROUND]
+    past = [((1, *place), (2, *place)) for place in AROUND]
     past += [((1, 0, 0), (2, *place)) for place in _BESIDE] + [((1, 0, 0), (3, 0, 0))]
     neighbours = [(0, *place) for place in _CAUSAL]
     now = [((0, *place), (1, *place)) for place in _CAUSAL]
@@ -86,7 +86,7 @@ def features(family: str, geometry: Geometry) -> Features:
     ]
     left, up = (0, 0, -1), (0, -1, 0)
     now += [((1, 0, 0), left), ((1, 0, 0), up), (left, up)]
-    candidates = [(1, *place) for place in _AROUND] + [(2, 0, 0)]
+    candidates = [(1, *place) for place in AROUND] + [(2, 0, 0)]
     if geometry.sites == 1:
         candidates += [(3, 0, 0), (4, 0, 0)]
     candidates += [left, up, (0, -1, -1), (0, -1, 1)]

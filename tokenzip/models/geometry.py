@@ -52,7 +52,7 @@ class Geometry:
             ShapeError: more than 4096 sites, or an empty frame.
         """
         height, width, codebooks = _sites(frame)
-        if not 0 < height * width <= MAX_SITES or max(height, width) > MAX_SITES:
+        if not 0 < height * width <= MAX_SITES:
             raise ShapeError(
                 f"frames of shape {frame} are {height} x {width} sites; networks take 1 to "
                 f"{MAX_SITES} sites: use predictor='adaptive'"

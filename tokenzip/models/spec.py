@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .features import HISTORY, Features, features
+from .features import AROUND, HISTORY, Features, features
 from .geometry import Geometry
 from .steps import is_before
 
@@ -14,7 +14,7 @@ FAMILIES = ("lstm", "conv3d")
 #: Frames back of the three inputs of either temporal layer of conv3d.
 CONV_TIMES = ((0, 1, 2), (0, 3, 6))
 #: Places of its spatial layer.
-CONV_SPACE = tuple((0, y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+CONV_SPACE = tuple((0, *place) for place in AROUND)
 
 _LARGEST_SIZE = 4096
 #: Bounds the memory that a hostile spec can ask for.

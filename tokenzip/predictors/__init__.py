@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError
+from ..models import FAMILIES
 
 #: What `encode(predictor=...)` accepts. "auto" is the model's network if a model is given, and the
 #: best predictor that needs none otherwise.
-CHOICES = ("auto", "adaptive", "stored", "lstm", "conv3d")
-
-#: The predictors that need a model, which they are the families of.
-WITH_MODEL = ("lstm", "conv3d")
+CHOICES = ("auto", "adaptive", "stored", *FAMILIES)
 
 
 class Coder(Protocol):
@@ -80,7 +78,7 @@ def resolve(choice: str, family: str | None) -> str:
         OptionError: the choice and the model do not go together.
     """
     if family is None:
-        if choice in WITH_MODEL:
+        if choice in FAMILIES:
             raise OptionError(f"the predictor {choice} needs a model: give model=... (--model)")
         return "adaptive" if choice == "auto" else choice
     if choice not in ("auto", family):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..blob.fields import MAX_ALPHABET
 from ..errors import (
     DTypeError,
     FileError,
@@ -27,13 +28,13 @@ from ..files.npy import map_npy
 from ..files.npz import list_npz
 from ..files.read import READABLE_SUFFIXES, STDIN, format_of_file, read_tokens
 from ..files.reasons import os_error_text
+from ..grid import check_alphabet
 
 Tokens = npt.NDArray[np.uint16]
 
 #: What callers may name: files, directories, patterns, and arrays they have at hand.
 Data = str | os.PathLike[str] | npt.NDArray[Any]
 
-MAX_ALPHABET = 65_536
 #: Tokens that the pass over the data looks at in one go.
 _SLICE_TOKENS = 1 << 22
 #: Above this share of tokens that repeat the frame before, a clip counts less.
@@ -164,9 +165,7 @@ def open_clips(
             frames have another shape than those of the first; names the file.
         InputError: there is no token at all.
     """
-    limit = MAX_ALPHABET if alphabet is None else alphabet
-    if not 2 <= limit <= MAX_ALPHABET:
-        raise OptionError(f"alphabet must be 2 to {MAX_ALPHABET}, not {alphabet}")
+    limit = MAX_ALPHABET if alphabet is None else check_alphabet(alphabet)
     found: list[Clip] = []
     empty = 0
     for name, key, group, array, shape, dtype in _arrays(data, select):

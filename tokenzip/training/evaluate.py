@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..blob import chunk_bounds, default_chunk_frames
+from ..blob import chunk_bounds, chunk_count, default_chunk_frames
+from ..blob.fields import bits_per_raw_token
 from ..errors import ModelMismatchError, OptionError
 from ..models import Model
+from ..models.search import as_model
 from ..predictors.stored import packed_size
 from .clips import Clip, Clips, Data, Tokens, open_clips
 
@@ -157,7 +158,7 @@ def evaluate(
         raise OptionError(f"threads must be above 0, not {threads}")
     if chunk_frames is not None and chunk_frames < 1:
         raise OptionError(f"chunk_frames must be above 0, not {chunk_frames}")
-    chosen = model if isinstance(model, Model) else Model.load(model)
+    chosen = as_model(model)
     size = len(chosen.to_bytes()) if isinstance(model, Model) else Path(model).stat().st_size
     clips = open_clips(data, select=select)
     check_clips(chosen, clips)
@@ -199,10 +200,10 @@ def evaluate_clips(
     from ..models.packed import pack
     from ..predictors.network.predictor import Backend, NetworkPredictor
 
-    bits = math.ceil(math.log2(model.spec.geometry.alphabet))
+    bits = bits_per_raw_token(model.spec.geometry.alphabet)
     frames = chunk_frames or default_chunk_frames(model.spec.geometry.frame_tokens)
     network = NetworkPredictor(model, Backend(backend, device, threads))
-    left = [len(list(chunk_bounds(clip.frames, frames))) for clip in clips]
+    left = [chunk_count(clip.frames, frames) for clip in clips]
     sizes = [0] * len(clips)
     costs: list[ClipCost] = []
     begin = time.perf_counter()

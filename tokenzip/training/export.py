@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..integer import GATE_LIMIT, GATE_ONE, ONE, TABLE_ONE
+from ..coding.constants import SCORE_ONE
+from ..integer import GATE_ONE, ONE
+from ..integer.tables import gate_tables
 from ..models import Model
 from .functions import weight_step
 from .twin import Layer, Twin
 
-#: Scores are in 1/64 bits.
-SCORE_ONE = 64
 #: Multipliers are scaled to about this many bits: enough not to be seen beside int8 weights.
 _MULTIPLIER_BITS = 24
 _MAX_SHIFT = 40
@@ -31,7 +31,7 @@ def export(twin: Twin, summary: dict[str, Any] | None = None) -> Model:
     tensors: dict[str, Any] = {
         "embedding": _activation(twin.embedding),
         "position": _activation(twin.position()),
-        **tables(),
+        **gate_tables(),
     }
     for name, layer in twin.body.items():
         # Gates end in tables over Q8 arguments, the squeeze in activations.
@@ -45,15 +45,6 @@ def export(twin: Twin, summary: dict[str, Any] | None = None) -> Model:
         tensors[f"head.{plane}.site_bias"] = _integers(bias, np.int32)
         tensors |= _layer(f"output.{plane}", head.output, SCORE_ONE)
     return Model(spec, tensors, summary or {})
-
-
-def tables() -> dict[str, Any]:
-    """sigmoid and tanh: arguments Q8 within +-GATE_LIMIT, values Q15."""
-    x = np.arange(-GATE_LIMIT, GATE_LIMIT + 1) / GATE_ONE
-    return {
-        "sigmoid": np.round(TABLE_ONE / (1 + np.exp(-x))).astype(np.int16),
-        "tanh": np.round(TABLE_ONE * np.tanh(x)).astype(np.int16),
-    }
 
 
 def _layer(name: str, layer: Layer, one: int) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenzip.coding.decoder import exhausted, open_lane
+from tokenzip.coding.decoder import all_exhausted, open_lanes
 from tokenzip.coding.decoder import new_state as new_lanes
 from tokenzip.coding.encoder import encode_lane
 from tokenzip.errors import CorruptError, UnsupportedVersionError
 
+from ..lanes import join_lanes, split_lanes
 from .classes import find_classes
 from .contexts import context_set, geometry
 from .kernel import DECODE, ENCODE, code_blocks, recount
@@ -26,7 +27,6 @@ LARGE = 1 << 16
 #: A chunk of fewer symbols is one lane: a lane costs about five bytes.
 SYMBOLS_FOR_LANES = 1 << 14
 MOST_LANES = 8
-_WORD = np.dtype("<u4")
 
 Tokens = NDArray[np.uint16]
 
@@ -97,8 +97,7 @@ class AdaptiveCoder:
             )
             for lane in range(lanes)
         ]
-        sizes = np.array([w.size for w in words[:-1]], _WORD)
-        return b"".join([sizes.tobytes(), *(w.astype(_WORD).tobytes() for w in words)])
+        return join_lanes(words)
 
     def decode(self, payload: bytes, frames: int) -> Tokens:
         """The tokens uint16 (frames, *frame) of a payload.
@@ -108,9 +107,10 @@ class AdaptiveCoder:
         """
         shape = (frames * prod(self._frame) * (2 if self._layout.split else 1),)
         symbols = np.zeros(shape, np.uint16).reshape(-1, self._layout.positions)
-        lanes, words = self._open(payload, symbols.size)
+        words, bounds = split_lanes(payload, self._lanes(symbols.size))
+        lanes = open_lanes(words, bounds)
         self._run(symbols, DECODE, lanes=lanes, words=words)
-        if not all(exhausted(lanes, lane) for lane in range(len(lanes))):
+        if not all_exhausted(lanes):
             raise CorruptError("the payload has words left over", where="payload")
         return self._to_tokens(symbols, frames)
 
@@ -122,23 +122,6 @@ class AdaptiveCoder:
 
     def _lanes(self, symbols: int) -> int:
         return min(self._layout.rows, MOST_LANES) if symbols >= SYMBOLS_FOR_LANES else 1
-
-    def _open(self, payload: bytes, symbols: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        """Lane states and words of a payload: sizes of all lanes but the last, then the words."""
-        lanes = self._lanes(symbols)
-        if len(payload) % _WORD.itemsize or len(payload) // _WORD.itemsize < lanes - 1:
-            raise CorruptError("the payload is no whole number of words", where="payload")
-        everything = np.frombuffer(payload, _WORD).astype(np.uint32)
-        words = everything[lanes - 1 :]
-        ends = np.cumsum(everything[: lanes - 1], dtype=np.int64)
-        if len(ends) and ends[-1] > words.size:
-            raise CorruptError("the payload's lanes are longer than the payload", where="payload")
-        state = new_lanes(lanes)
-        start = 0
-        for lane, end in enumerate([*ends.tolist(), words.size]):
-            open_lane(state, lane, words, start, end)
-            start = end
-        return state, words
 
     def _run(
         self,

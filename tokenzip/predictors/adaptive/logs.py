@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
-from tokenzip.coding.tables import SCORE_ONE
+from tokenzip.coding.constants import SCORE_ONE
 
 _DIRECT = 1024
 

@@ -3,9 +3,6 @@
 Chunks of a batch advance frame by frame side by side, the longest first; those that end drop out
 at the bottom. What a chunk costs, and its bytes, do not depend on the others in the batch: every
 row of every operation is computed by itself.
-
-A payload is the lanes' sizes in words (u32 each, of all lanes but the last) and then the lanes'
-words, least significant byte first (FORMAT.md, section 10).
 """
 
 from __future__ import annotations
@@ -21,11 +18,10 @@ from ...errors import CorruptError
 from ...integer.layers import LaneRows
 from ...models import HISTORY
 from ...models.steps import lane_count, lane_order, wavefronts
+from ..lanes import join_lanes, split_lanes
 from .network import Network
 
 Tokens = npt.NDArray[np.uint16]
-
-_WORD = np.dtype("<u4")
 
 #: Rows (symbols of all chunks) that the encoder computes in one go: bounds the working memory.
 ENCODE_ROWS = 1 << 15
@@ -67,8 +63,7 @@ def _encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[
             )
             for order in lane_order(geometry, lanes)
         ]
-        sizes = np.array([w.size for w in words[:-1]], _WORD)
-        payloads[i] = b"".join([sizes.tobytes(), *(w.astype(_WORD).tobytes() for w in words)])
+        payloads[i] = join_lanes(words)
     return payloads
 
 
@@ -175,16 +170,10 @@ def _rounds(lanes: npt.NDArray[np.int32]) -> LaneRows:
 
 def _open(payloads: Sequence[bytes], lane_counts: Sequence[int], ops: Any) -> Any:
     """The lanes of all payloads, side by side."""
-    words, bounds = [], [0]
+    words, bounds, before = [], [np.zeros(1, np.int64)], 0
     for payload, lanes in zip(payloads, lane_counts, strict=True):
-        if len(payload) % _WORD.itemsize or len(payload) // _WORD.itemsize < lanes - 1:
-            raise CorruptError("the payload is no whole number of words", where="payload")
-        everything = np.frombuffer(payload, _WORD).astype(np.uint32)
-        sizes, of_chunk = everything[: lanes - 1].tolist(), everything[lanes - 1 :]
-        rest = of_chunk.size - sum(sizes)
-        if rest < 0:
-            raise CorruptError("the payload's lanes are longer than the payload", where="payload")
-        for size in [*sizes, rest]:
-            bounds.append(bounds[-1] + size)
+        of_chunk, bounds_of_chunk = split_lanes(payload, lanes)
         words.append(of_chunk)
-    return ops.open_lanes(np.concatenate(words), np.array(bounds, np.int64))
+        bounds.append(bounds_of_chunk[1:] + before)
+        before += of_chunk.size
+    return ops.open_lanes(np.concatenate(words), np.concatenate(bounds))

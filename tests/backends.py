@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tokenzip.integer import operations
+from tokenzip.integer.head import LaneRows
 
 
 def cuda() -> bool:
@@ -44,3 +46,14 @@ def make(name: str) -> Any:
     return Operations(
         threads=2 if name.endswith("2") else 1, int_mm=False if name.endswith("float") else None
     )
+
+
+def rows_by_step(ops: Any, rows: LaneRows) -> list[Any]:
+    """What `ops.decode` takes as rows, for every step."""
+    return rows.of_steps() if ops.name == "numba" else ops.lane_rows(rows)
+
+
+def rows_of_a_step(ops: Any, lanes: Any) -> Any:
+    """The same for one step of one clip, whose rows are in these lanes."""
+    of_clip = np.array([lanes], np.int32)
+    return rows_by_step(ops, LaneRows(of_clip, np.array([0, of_clip.size])))[0]

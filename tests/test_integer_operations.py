@@ -13,7 +13,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from backends import BACKENDS, make
+from backends import BACKENDS, make, rows_of_a_step
 from numpy.testing import assert_array_equal
 
 from tokenzip.coding.constants import USABLE
@@ -22,7 +22,7 @@ from tokenzip.coding.tables import intervals_from_scores, tables_from_scores
 from tokenzip.errors import MissingDependencyError, OptionError
 from tokenzip.integer import BACKENDS as NAMES
 from tokenzip.integer import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT, operations
-from tokenzip.integer.layers import LaneRows, Layer, Places
+from tokenzip.integer.layers import Layer, Places
 from tokenzip.integer.tables import gate_tables
 
 SIGMOID, TANH = (gate_tables()[name].astype(np.int64) for name in ("sigmoid", "tanh"))
@@ -351,7 +351,7 @@ class Lanes:
         """(tokens, exhausted): the lanes of every step in some order."""
         bounds = np.cumsum([0, *(len(w) for w in words)])
         layer, out = ops.layer(self.layer), np.empty_like(self.tokens)
-        rows = ops.lane_rows(LaneRows(order.astype(np.int32), 1, (np.arange(len(order)),)))
+        rows = rows_of_a_step(ops, order)
         with ops.running():
             lanes = ops.open_lanes(np.concatenate(words), bounds)
             for t in range(len(self.tokens)):
@@ -396,8 +396,7 @@ def test_rows_that_share_a_lane_take_turns(ops, rng):
     coded = Lanes(rng, 1, 30, 12)
     twice = np.concatenate(coded.words * 2)
     bounds = np.array([0, len(coded.words[0]), len(twice)])
-    rounds = (np.array([0, 1]), np.array([2]))
-    rows = ops.lane_rows(LaneRows(np.array([0, 1, 0], np.int32), 3, rounds))
+    rows = rows_of_a_step(ops, [0, 1, 0])
     lanes, layer = ops.open_lanes(twice, bounds), ops.layer(coded.layer)
     place = [0, 0, 1]
     for _ in range(10):

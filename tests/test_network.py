@@ -9,11 +9,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from backends import BACKENDS, FEW, make
+from backends import BACKENDS, FEW, make, rows_by_step
 from neural import random_model, random_spec
 from numpy.testing import assert_array_equal
 
 from tokenzip.errors import CorruptError, ModelFormatError, UnsafeModelError, UnsupportedModelError
+from tokenzip.integer.head import by_steps, decode_by_steps
 from tokenzip.models import HISTORY, Model
 from tokenzip.models.file import FORMAT
 from tokenzip.models.steps import wavefronts
@@ -159,6 +160,13 @@ class Recorder:
         self._keep(z, layer, candidates)
         return self._ops.intervals(z, layer, candidates, targets)
 
+    def head(self, head):
+        return by_steps(head, self)
+
+    def decode_head(self, head, symbols, embedded, bases, lanes, rows):
+        rows = rows_by_step(self._ops, rows) if self.name == "numba" else rows
+        decode_by_steps(self, head, symbols, embedded, bases, lanes, rows)
+
     def decode(self, z, layer, candidates, lanes, rows):
         self._keep(z, layer, candidates)
         return self._ops.array(self._tokens[len(self.scores) - 1])
@@ -197,6 +205,27 @@ def test_tables_of_the_encoder_are_those_of_the_decoder(few, family, name):
     for (t, sites, plane), scores in zip(steps, by_step.scores, strict=True):
         assert_array_equal(scores, wanted[t, sites, plane])
     assert len(np.unique(wanted)) > 50
+
+
+@pytest.mark.parametrize("name", ["video", "audio", "stream", "binary", "stack", "split"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_head_in_one_go_is_the_head_by_steps(monkeypatch, name, threads):
+    """A backend's own loop against the operations it is made of."""
+    model, clips, payloads = case("lstm", name)
+    ops = make("numba" if threads == 1 else "numba-2")
+    monkeypatch.setattr("tokenzip.integer.numba_backend._WORTH_A_THREAD", 1)
+    frames = [len(clip) for clip in clips]
+    own = decode_batch(Network(model, ops), ops, payloads, frames)
+
+    class BySteps(Recorder):
+        def decode(self, *arguments):
+            return self._ops.decode(*arguments)
+
+    stepwise = BySteps(ops)
+    found = decode_batch(Network(model, stepwise), stepwise, payloads, frames)
+    for one, other, clip in zip(own, found, clips, strict=True):
+        assert_array_equal(one, other)
+        assert_array_equal(one, clip.reshape(len(clip), -1))
 
 
 # Nothing waits for the device

@@ -50,13 +50,19 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
         coding/tables.py makes of the row's scores.
     decode(z, layer, candidates, lanes, rows)
         The symbols int32 (R,) that the lanes (of open_lanes) hold under the same tables; `rows`
-        (of lane_rows) says which lane each row is in. Rows of one lane are decoded in their order.
-        Words that no encoder wrote give any symbols, the same ones on every backend.
+        says which lane each row is in. Rows of one lane are decoded in their order. Words that no
+        encoder wrote give any symbols, the same ones on every backend.
+    decode_head(head, symbols, embedded, bases, lanes, rows)
+        Decodes the last frame of symbols (N, F, S + 1, P) and fills in its embeddings: site by site
+        in the order of wavefronts and plane by plane, from what the body gave to the sums of the
+        hidden layer (bases: of every plane int32 (N, 1, S, hidden)). It means
+        head.decode_by_steps; head and rows are of `head` and `lane_rows`.
 
-Around them, a backend has `layer`, `places`, `lane_rows` and `array` (plain numpy to what it
-computes with), `numpy` (back again), `full`, `concatenate`, `stack`, `broadcast` and `contiguous`
-as numpy has them, `running` (a context around all that is computed), and `repeat(step, carried,
-times)`: step(carried) -> (carried, output), so many times, which a device may record and replay.
+Around them, a backend has `layer`, `places`, `head`, `lane_rows` and `array` (plain numpy to what
+it computes with), `numpy` (back again), `full`, `concatenate`, `stack`, `broadcast` and
+`contiguous` as numpy has them, `running` (a context around all that is computed), and `repeat(step,
+carried, times)`: step(carried) -> (carried, output), so many times, which a device may record and
+replay.
 """
 
 from __future__ import annotations

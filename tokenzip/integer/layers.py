@@ -43,22 +43,3 @@ class Places:
     def around(cls, places: list[tuple[int, int, int]], site: npt.NDArray[np.int32]) -> Places:
         """Places (frames back, down, right) whose sites are already known."""
         return cls(np.array([back for back, _, _ in places], np.int32), site)
-
-    def at(self, sites: npt.NDArray[np.int32]) -> Places:
-        """Around some sites only."""
-        return Places(self.back, np.ascontiguousarray(self.site[:, sites]))
-
-
-@dataclass(frozen=True, eq=False)
-class LaneRows:
-    """The lanes that rows of one step are in.
-
-    Attributes:
-        lanes: int32 (rows,).
-        unit: rows fall into runs of this length, no two of which share a lane.
-        rounds: numbers of rows whose lanes differ, to be decoded one array after the other.
-    """
-
-    lanes: npt.NDArray[np.int32]
-    unit: int
-    rounds: tuple[npt.NDArray[np.int64], ...]

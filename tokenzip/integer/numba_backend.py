@@ -24,7 +24,8 @@ from . import (
     SCORE_LIMIT,
 )
 from .gemm import ROWS, pack, product
-from .layers import LaneRows, Layer, Places
+from .head import Head, LaneRows
+from .layers import Layer, Places
 
 #: Multiply-accumulates below which a piece of work is not worth another thread.
 _WORTH_A_THREAD = 2_000_000
@@ -42,7 +43,26 @@ class _Layer:
     weight: npt.NDArray[np.int16]
     bias: Int32
     multiplier: npt.NDArray[np.int64]
-    shift: np.int64
+    shift: Any
+
+
+def _stacked(layers: list[_Layer]) -> _Layer:
+    """Layers of one shape as one, with an axis more in front."""
+    return _Layer(
+        np.stack([layer.weight for layer in layers]),
+        np.stack([layer.bias for layer in layers]),
+        np.stack([layer.multiplier for layer in layers]),
+        np.array([layer.shift for layer in layers]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """A head; the layers of all planes stand in one (_stacked)."""
+
+    plan: Head
+    hidden: _Layer
+    output: _Layer
 
 
 class Operations:
@@ -72,6 +92,13 @@ class Operations:
 
     def lane_rows(self, rows: LaneRows) -> LaneRows:
         return rows
+
+    def head(self, head: Head) -> _Head:
+        hidden, output = (
+            _stacked([self.layer(layer) for layer in layers])
+            for layers in (head.hidden, head.output)
+        )
+        return _Head(head, hidden, output)
 
     def array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array
@@ -242,20 +269,42 @@ class Operations:
         return all_exhausted(state)
 
     def decode(
-        self, z: Int8, layer: _Layer, candidates: Int32, lanes: Any, rows: LaneRows
+        self, z: Int8, layer: _Layer, candidates: Int32, lanes: Any, rows: npt.NDArray[np.int32]
     ) -> Int32:
         words, state = lanes
         out = np.empty(len(z), np.int32)
-        self._split(
-            lambda s: _decode(
-                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(candidates[s], words, state, rows.lanes[s], out[s]),
-            ),
-            len(z),
-            layer.weight.size,
-            rows.unit,
+        _decode(
+            *(z, layer.weight, layer.bias, layer.multiplier, layer.shift),
+            *(candidates, words, state, rows.reshape(-1), out),
         )
         return out
+
+    def decode_head(
+        self,
+        head: _Head,
+        symbols: Int32,
+        embedded: Int8,
+        bases: list[Int32],
+        lanes: Any,
+        rows: LaneRows,
+    ) -> None:
+        plan, hidden, output = head.plan, head.hidden, head.output
+        around, (a, b), candidates = plan.around, plan.pairs, plan.candidates
+        words, state = lanes
+        base = np.stack([part[:, 0] for part in bases], axis=1)
+
+        def work(s: slice) -> None:
+            _decode_head(
+                *(symbols[s], embedded[s], plan.table, base[s], plan.sites, plan.starts),
+                *(around.back, around.site, a.back, a.site, b.back, b.site),
+                *(candidates.back, candidates.site),
+                *(hidden.weight, hidden.bias, hidden.multiplier, hidden.shift),
+                *(output.weight, output.bias, output.multiplier, output.shift),
+                *(words, state, rows.lanes[s]),
+            )
+
+        of_site = hidden.weight.size + output.weight.size
+        self._split(work, len(symbols), len(plan.sites) * of_site)
 
     def repeat(
         self,
@@ -270,13 +319,13 @@ class Operations:
             outputs.append(output)
         return carried, outputs
 
-    def _split(self, work: Callable[[slice], None], rows: int, cost: int, unit: int = 1) -> None:
-        """work on all rows, by threads where it pays; each gets whole units of rows."""
-        parts = min(self._threads, rows // unit, rows * cost // _WORTH_A_THREAD)
+    def _split(self, work: Callable[[slice], None], rows: int, cost: int) -> None:
+        """work on all rows, by threads where it pays."""
+        parts = min(self._threads, rows, rows * cost // _WORTH_A_THREAD)
         if self._pool is None or parts <= 1:
             work(slice(0, rows))
             return
-        bounds = [rows // unit * part // parts * unit for part in range(parts)] + [rows]
+        bounds = [rows * part // parts for part in range(parts + 1)]
         slices = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         for _ in self._pool.map(work, slices):
             pass
@@ -540,3 +589,48 @@ def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes,
             symbol, low = symbol_at(table, quantile)
             advance(state, lanes[r], words, np.uint64(low), np.uint64(table[symbol]))
             out[r] = symbol
+
+
+@compiled
+def _decode_head(  # type: ignore[no-untyped-def]
+    symbols, embedded, table, base, sites, starts,
+    back, site, back_a, site_a, back_b, site_b, back_c, site_c,
+    hidden_weight, hidden_bias, hidden_multiplier, hidden_shift,
+    output_weight, output_bias, output_multiplier, output_shift,
+    words, state, lanes,
+):  # fmt: skip
+    """head.decode_by_steps, for all clips here: their rows share each product."""
+    clips, planes, frame = symbols.shape[0], base.shape[1], symbols.shape[1] - 1
+    none, hidden = table.shape[1] - 1, base.shape[3]
+    width = back.size * embedded.shape[3] + back_a.size * planes
+    for step in range(starts.size - 1):
+        start, stop = starts[step], starts[step + 1]
+        count = stop - start
+        rows = clips * count
+        x = np.empty((clips, 1, count, width), np.int8)
+        add = np.empty((rows, hidden), np.int32)
+        z = np.empty((rows, hidden), np.int8)
+        candidates = np.empty((clips, 1, count, back_c.size), np.int32)
+        found = np.empty(rows, np.int32)
+        of_lanes = lanes[:, start:stop].copy().reshape(rows)
+        for plane in range(planes):
+            # Of the site itself, the planes before this one.
+            known = plane if planes > 1 else 1
+            _inputs(
+                embedded, symbols, back, site[:, start:stop], back_a, site_a[:, start:stop],
+                back_b, site_b[:, start:stop], frame, none, known, x,
+            )  # fmt: skip
+            for n in range(clips):
+                add[n * count : (n + 1) * count] = base[n, plane, start:stop]
+            _dense(
+                x.reshape(rows, width), hidden_weight[plane], hidden_bias[plane],
+                hidden_multiplier[plane], hidden_shift[plane], 0, add, z,
+            )  # fmt: skip
+            of_plane = symbols[:, :, :, plane : plane + 1]
+            _windows(of_plane, back_c, site_c[:, start:stop], frame, candidates)
+            _decode(
+                z, output_weight[plane], output_bias[plane], output_multiplier[plane],
+                output_shift[plane], candidates.reshape(rows, back_c.size), words, state,
+                of_lanes, found,
+            )  # fmt: skip
+            _put(symbols, embedded, table, found, sites[start:stop], plane, frame)

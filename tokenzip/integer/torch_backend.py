@@ -20,7 +20,8 @@ from torch import Tensor
 from ..coding.constants import USABLE
 from ..coding.tables import EXP2
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
-from .layers import LaneRows, Layer, Places
+from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps
+from .layers import Layer, Places
 from .torch_lanes import Lanes, decode, exhausted, open_lanes
 
 #: Numbers of a slice of rows of scores: they stay in a CPU's cache, or bound a GPU's memory.
@@ -55,7 +56,10 @@ class _Places:
 
 @dataclass(frozen=True, eq=False)
 class _LaneRows:
-    """LaneRows: for each round the numbers of its rows (None: all of them), and their lanes."""
+    """The lanes of a step's rows, in rounds that want no lane twice.
+
+    For each round the numbers of its rows (None: all of them), and their lanes.
+    """
 
     rounds: list[tuple[Tensor | None, Tensor]]
 
@@ -118,15 +122,19 @@ class Operations:
     def places(self, places: Places) -> _Places:
         return _Places(self.array(places.back), self.array(places.site))
 
-    def lane_rows(self, rows: LaneRows) -> _LaneRows:
-        if len(rows.rounds) == 1:
-            return _LaneRows([(None, self.array(rows.lanes.astype(np.int64)))])
-        return _LaneRows(
-            [
-                (self.array(numbers), self.array(rows.lanes[numbers].astype(np.int64)))
-                for numbers in rows.rounds
-            ]
-        )
+    def lane_rows(self, rows: LaneRows) -> list[_LaneRows]:
+        return [
+            _LaneRows(
+                [
+                    (None if numbers is None else self.array(numbers), self.array(lanes))
+                    for numbers, lanes in _rounds(of_step)
+                ]
+            )
+            for of_step in rows.of_steps()
+        ]
+
+    def head(self, head: Head) -> HeadBySteps:
+        return by_steps(head, self)
 
     def array(self, array: npt.NDArray[Any]) -> Tensor:
         # A copy: what comes may be read-only, which a tensor cannot be.
@@ -304,6 +312,17 @@ class Operations:
                 out.index_copy_(0, numbers, decode(lanes, of_lane, ends[numbers]))
         return out
 
+    def decode_head(
+        self,
+        head: HeadBySteps,
+        symbols: Tensor,
+        embedded: Tensor,
+        bases: list[Tensor],
+        lanes: Lanes,
+        rows: list[_LaneRows],
+    ) -> None:
+        decode_by_steps(self, head, symbols, embedded, bases, lanes, rows)
+
     # Steps
 
     def repeat(
@@ -432,6 +451,21 @@ def _numbers(places: _Places, first: int, frames: int, sites: int) -> Tensor:
         return flat
     start = torch.arange(frames, device=flat.device) * sites
     return start[:, None, None] + flat
+
+
+def _rounds(
+    lanes: npt.NDArray[np.int32],
+) -> list[tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]]:
+    """(rows, their lanes) of every round; lanes int32 (clips, sites), no two clips sharing one."""
+    flat = lanes.reshape(-1).astype(np.int64)
+    # How many earlier sites of the clip are in the same lane: they come first.
+    turn = np.zeros(lanes.shape, np.int64)
+    for site in range(lanes.shape[1]):
+        turn[:, site] = (lanes[:, :site] == lanes[:, site, None]).sum(axis=1)
+    if not turn.any():
+        return [(None, flat)]
+    rounds = [np.flatnonzero(turn.reshape(-1) == number) for number in range(int(turn.max()) + 1)]
+    return [(numbers, flat[numbers]) for numbers in rounds]
 
 
 def _look(table: Tensor, numbers: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...coding.encoder import encode_lane
 from ...errors import CorruptError
-from ...integer.layers import LaneRows
+from ...integer.head import LaneRows
 from ...models import HISTORY
 from ...models.steps import lane_count, lane_order, wavefronts
 from ..lanes import join_lanes, split_lanes
@@ -110,7 +110,7 @@ def _decode_batch(
 
 
 def _frame(
-    network: Network, ops: Any, active: int, lanes: Any, rows: list[Any]
+    network: Network, ops: Any, active: int, lanes: Any, rows: Any
 ) -> Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]]:
     """The decoding of one frame of all active chunks, as ops.repeat takes it.
 
@@ -143,29 +143,14 @@ def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:
             active -= 1
 
 
-def _lane_rows(network: Network, ops: Any, lane_counts: Sequence[int]) -> list[Any]:
-    """For every wavefront, the lanes that its sites of all these chunks are in, as LaneRows."""
+def _lane_rows(network: Network, ops: Any, lane_counts: Sequence[int]) -> Any:
+    """The lanes that the sites of all these chunks are in, in the order of wavefronts."""
     counts = np.array(lane_counts)
     first = np.cumsum(counts) - counts
-    width = network.geometry.width
-    found = []
-    for sites in wavefronts(network.geometry):
-        rows = sites // width
-        lanes = first[:, None] + rows[None] % counts[:, None]
-        found.append(ops.lane_rows(_rounds(lanes.astype(np.int32))))
-    return found
-
-
-def _rounds(lanes: npt.NDArray[np.int32]) -> LaneRows:
-    """lanes: (chunks, sites), in the order in which each chunk's are decoded."""
-    # How many earlier sites of the chunk are in the same lane: they come first.
-    turn = np.zeros(lanes.shape, np.int64)
-    for site in range(lanes.shape[1]):
-        turn[:, site] = (lanes[:, :site] == lanes[:, site, None]).sum(axis=1)
-    flat = turn.reshape(-1)
-    rounds = tuple(np.flatnonzero(flat == number) for number in range(int(flat.max()) + 1))
-    unit = lanes.shape[1] if len(rounds) > 1 else 1
-    return LaneRows(lanes.reshape(-1), unit, rounds)
+    waves = wavefronts(network.geometry)
+    rows = np.concatenate(waves) // network.geometry.width
+    lanes = (first[:, None] + rows[None] % counts[:, None]).astype(np.int32)
+    return ops.lane_rows(LaneRows(lanes, np.cumsum([0, *map(len, waves)])))
 
 
 def _open(payloads: Sequence[bytes], lane_counts: Sequence[int], ops: Any) -> Any:

@@ -1,0 +1,152 @@
+"""The head of a network, as a decoder runs it: wavefront by wavefront, plane by plane.
+
+`Head` is the plan in plain numpy. A backend either runs it step by step in terms of its other
+operations (`by_steps` and `decode_by_steps`, which say what decoding a frame means), or has a loop
+of its own that gives the same symbols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .layers import Layer, Places
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What is seen around every site, and the layers from there to scores.
+
+    Attributes:
+        table: int8 (planes, symbols + 1, E), the embedding; `none` is its last row.
+        hidden, output: the layers of each plane.
+        sites: int32 (S,), in the order of wavefronts.
+        starts: int64 (wavefronts + 1,), where each one's sites begin among these.
+        around: places whose embeddings are seen from the sites, in their order; likewise
+        pairs: places compared, and
+        candidates: places whose symbols get bonuses.
+    """
+
+    table: npt.NDArray[np.int8]
+    hidden: tuple[Layer, ...]
+    output: tuple[Layer, ...]
+    sites: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    around: Places
+    pairs: tuple[Places, Places]
+    candidates: Places
+
+    @property
+    def planes(self) -> int:
+        return len(self.hidden)
+
+    @property
+    def none(self) -> int:
+        """The number that stands for "no symbol here"."""
+        return int(self.table.shape[1]) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class LaneRows:
+    """The lanes that the sites of a batch are in.
+
+    Attributes:
+        lanes: int32 (N, S): of every clip, in the order of wavefronts. No two clips share a lane.
+        starts: as of the Head.
+    """
+
+    lanes: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+
+    def of_steps(self) -> list[npt.NDArray[np.int32]]:
+        """For every wavefront int32 (N, its sites)."""
+        return [
+            np.ascontiguousarray(self.lanes[:, start:stop])
+            for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A wavefront, in a backend's arrays; `columns` are its sites' places in their order."""
+
+    sites: Array
+    columns: slice
+    around: Any
+    pairs: tuple[Any, Any]
+    candidates: Any
+
+
+@dataclass(frozen=True, eq=False)
+class HeadBySteps:
+    """A Head in a backend's arrays."""
+
+    table: Array
+    hidden: tuple[Any, ...]
+    output: tuple[Any, ...]
+    steps: tuple[Step, ...]
+    none: int
+
+
+def by_steps(head: Head, ops: Any) -> HeadBySteps:
+    """The head in the arrays of these operations."""
+
+    def step(start: int, stop: int) -> Step:
+        def places(of: Places) -> Any:
+            return ops.places(Places(of.back, np.ascontiguousarray(of.site[:, start:stop])))
+
+        return Step(
+            ops.array(head.sites[start:stop].astype(np.int64)),
+            slice(start, stop),
+            places(head.around),
+            (places(head.pairs[0]), places(head.pairs[1])),
+            places(head.candidates),
+        )
+
+    bounds = zip(head.starts[:-1].tolist(), head.starts[1:].tolist(), strict=True)
+    return HeadBySteps(
+        ops.array(head.table),
+        tuple(ops.layer(layer) for layer in head.hidden),
+        tuple(ops.layer(layer) for layer in head.output),
+        tuple(step(start, stop) for start, stop in bounds),
+        head.none,
+    )
+
+
+def decode_by_steps(
+    ops: Any,
+    head: HeadBySteps,
+    symbols: Array,
+    embedded: Array,
+    bases: list[Array],
+    lanes: Any,
+    rows: list[Any],
+) -> None:
+    """What `decode_head` means (see integer/__init__.py); rows: the lanes of each step."""
+    frame, planes = symbols.shape[1] - 1, len(head.hidden)
+    for step, of_lanes in zip(head.steps, rows, strict=True):
+        for plane in range(planes):
+            # Of the site itself, the planes before this one.
+            known = plane if planes > 1 else 1
+            x = ops.inputs(
+                *(embedded, symbols, step.around, *step.pairs),
+                *(frame, 1, head.none, known),
+            )
+            base = ops.contiguous(bases[plane][:, :, step.columns])
+            z = ops.dense(x, head.hidden[plane], 0, add=base)
+            of_plane = symbols
+            if planes > 1:
+                of_plane = ops.contiguous(symbols[..., plane : plane + 1])
+            candidates = ops.windows(of_plane, step.candidates, frame, 1)
+            # Not by -1, which does not work where there are no candidates.
+            shape = (candidates.shape[0] * candidates.shape[2], candidates.shape[3])
+            found = ops.decode(
+                *(z.reshape(shape[0], z.shape[-1]), head.output[plane]),
+                *(candidates.reshape(shape), lanes, of_lanes),
+            )
+            ops.put(symbols, embedded, head.table, found, step.sites, plane, frame)

@@ -489,6 +489,13 @@ def test_the_form_for_bytes_is_used_where_it_can_be():
     assert weights.dtype == (np.int8 if by_fours else np.int16)
 
 
+def test_an_instruction_that_llvm_does_not_know_is_not_used(monkeypatch):
+    from tokenzip.integer import gemm
+
+    monkeypatch.setattr(gemm, "_VPDPBUSD", "llvm.x86.avx512.nothing.512")
+    assert gemm._form() is gemm._BY_PAIRS
+
+
 def test_importing_the_package_of_operations_loads_no_backend():
     code = """
         import sys

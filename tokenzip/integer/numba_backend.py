@@ -373,7 +373,11 @@ def _linear(x, weight, bias, out):  # type: ignore[no-untyped-def]
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
         _products(x[start:stop], weight, bias, wide, sums)
-        out[start:stop] = sums[: stop - start, : bias.size]
+        # Not as slices, which numba copies entry by entry.
+        for r in range(stop - start):
+            row, target = sums[r], out[start + r]
+            for m in range(bias.size):
+                target[m] = row[m]
 
 
 @compiled

@@ -159,11 +159,13 @@ def _seconds(work: Callable[[], Any], *, most: int = 200) -> float:
 
 
 def _numba(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
-    from tokenzip.integer.gemm import pack, padded_outputs, product
+    from tokenzip.integer.gemm import pack, product, put_inputs, room
 
-    wide, packed = x.astype(np.int16), pack(w)
-    out = np.empty((len(x), padded_outputs(len(w))), np.int32)
-    return lambda: product(wide, packed, out)
+    weights, _ = pack(w, np.zeros(len(w), np.int32))
+    inputs, sums = room(len(x), weights)
+    for row, values in zip(inputs, x, strict=True):
+        put_inputs(row, 0, values)
+    return lambda: product(inputs, weights, sums)
 
 
 def _int_mm(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:

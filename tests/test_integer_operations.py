@@ -429,30 +429,70 @@ def test_quantiles_near_their_borders():
 # Backends
 
 
-def test_the_numba_product_without_a_compiler():
+#: What numba may be told of the processor, and the form of products that this leaves possible.
+FORMS = {
+    "as found": ({}, None),
+    "any processor": ({"NUMBA_CPU_NAME": "generic"}, "int16"),
+    "no features": ({"NUMBA_CPU_FEATURES": ""}, "int16"),
+    "no AVX": ({"NUMBA_ENABLE_AVX": "0"}, "int16"),
+    "no compiler": ({"NUMBA_DISABLE_JIT": "1"}, "int16"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_products_of_either_form(name):
+    """The forms in processes of their own, for numba compiles for one processor in each."""
     code = """
         import numpy as np
-        from tokenzip.integer.gemm import pack, padded_outputs, product
+        from tokenzip.integer.gemm import pack, product, put_inputs, room
         rng = np.random.default_rng(0)
-        for rows, inputs, outputs in ((1, 1, 1), (3, 7, 33), (9, 64, 32)):
-            x = rng.integers(-128, 128, (rows, inputs)).astype(np.int16)
-            weight = rng.integers(-128, 128, (outputs, inputs)).astype(np.int8)
-            out = np.empty((rows, padded_outputs(outputs)), np.int32)
-            wide = np.zeros((rows, inputs + inputs % 2), np.int16)
-            wide[:, :inputs] = x
-            product(wide, pack(weight), out)
-            assert (out[:, :outputs] == x.astype(int) @ weight.T.astype(int)).all()
-            assert (out[:, outputs:] == 0).all()
+        shapes = [(rows, 3 + 7 * rows, 33) for rows in (*range(18), 33)]
+        shapes += [(2, k, 70) for k in (0, 1, 2, 3, 4, 5, 62, 63)]
+        shapes += [(17, 1100, 32), (1, 1, 1), (3, 8, 0)]
+        for rows, inputs, outputs in shapes:
+            for values in ((-128, 128), (127, 128), (-128, -127)):
+                x = rng.integers(*values, (rows, inputs)).astype(np.int8)
+                weight = rng.choice([-128, -127, 5, 127], (outputs, inputs)).astype(np.int8)
+                weight[outputs // 2 :] = rng.choice([-128, 127])
+                bias = rng.integers(-(2**30), 2**30, outputs).astype(np.int32)
+                weights, biases = pack(weight, bias)
+                wide, sums = room(rows, weights)
+                for row, own in zip(wide, x):
+                    put_inputs(row, inputs // 3, own[inputs // 3 :])
+                    put_inputs(row, 0, own[: inputs // 3])
+                product(wide, weights, sums)
+                found = sums[:, :outputs] + biases
+                assert (found == x.astype(int) @ weight.T.astype(int) + bias).all()
+        print(weights.dtype)
     """
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    settings, form = FORMS[name]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment,
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert form in (None, done.stdout.strip())
+
+
+def test_the_form_for_bytes_is_used_where_it_can_be():
+    from numba.core.registry import cpu_target
+
+    from tokenzip.integer.gemm import pack
+
+    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    by_fours = {"+avx512vnni", "+avx512bw"} <= set(features)
+    weights, _ = pack(np.zeros((1, 1), np.int8), np.zeros(1, np.int32))
+    assert weights.dtype == (np.int8 if by_fours else np.int16)
+
+
+def test_an_instruction_that_llvm_does_not_know_is_not_used(monkeypatch):
+    from tokenzip.integer import gemm
+
+    monkeypatch.setattr(gemm, "_VPDPBUSD", "llvm.x86.avx512.nothing.512")
+    assert gemm._form() is gemm._BY_PAIRS
 
 
 def test_importing_the_package_of_operations_loads_no_backend():

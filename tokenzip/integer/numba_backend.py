@@ -23,7 +23,7 @@ from . import (
     ONE,
     SCORE_LIMIT,
 )
-from .gemm import ROWS, pack, product
+from .gemm import ROWS, pack, product, put_inputs, room
 from .head import Head, LaneRows
 from .layers import Layer, Places
 
@@ -38,9 +38,9 @@ Int32 = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A layer as the compiled functions take it; weight is packed (gemm.py)."""
+    """A layer as the compiled functions take it; weight and bias are packed (gemm.py)."""
 
-    weight: npt.NDArray[np.int16]
+    weight: npt.NDArray[np.integer[Any]]
     bias: Int32
     multiplier: npt.NDArray[np.int64]
     shift: Any
@@ -81,8 +81,7 @@ class Operations:
 
     def layer(self, layer: Layer) -> _Layer:
         return _Layer(
-            pack(layer.weight),
-            layer.bias,
+            *pack(layer.weight, layer.bias),
             layer.multiplier.astype(np.int64),
             np.int64(layer.shift),
         )
@@ -402,10 +401,9 @@ def _put(symbols, embedded, table, found, sites, plane, frame):  # type: ignore[
 
 @compiled
 def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
-    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: room for them (_room)."""
+    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: room for them."""
     for r in range(x.shape[0]):
-        for k in range(x.shape[1]):
-            wide[r, k] = x[r, k]
+        put_inputs(wide[r], 0, x[r])
     _sums(wide[: x.shape[0]], weight, bias, out)
 
 
@@ -419,19 +417,16 @@ def _sums(wide, weight, bias, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _room(rows, weight):  # type: ignore[no-untyped-def]
-    """int16 inputs (a last one that only fills up a pair stays 0) and int32 sums of some rows."""
-    wide = np.zeros((rows, 2 * weight.shape[0]), np.int16)
-    return wide, np.empty((rows, weight.shape[1] // 2), np.int32)
-
-
-@compiled
 def _linear(x, weight, bias, out):  # type: ignore[no-untyped-def]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
         _products(x[start:stop], weight, bias, wide, sums)
-        out[start:stop] = sums[: stop - start, : bias.size]
+        # Not as slices, which numba copies entry by entry.
+        for r in range(stop - start):
+            row, target = sums[r], out[start + r]
+            for m in range(bias.size):
+                target[m] = row[m]
 
 
 @compiled
@@ -442,7 +437,7 @@ def _scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
 
 @compiled
 def _dense(x, weight, bias, multiplier, shift, low, add, out):  # type: ignore[no-untyped-def]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
         _products(x[start:stop], weight, bias, wide, sums)
@@ -475,7 +470,7 @@ def _gate(opening, value):  # type: ignore[no-untyped-def]
 @compiled
 def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ignore[no-untyped-def]
     width = out.shape[1]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     for start in range(0, x.shape[0], _BLOCK):
         stop = min(start + _BLOCK, x.shape[0])
         _products(x[start:stop], weight, bias, wide, sums)
@@ -490,16 +485,13 @@ def _gated(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ign
 def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, end):  # type: ignore[no-untyped-def]
     """Rows begin .. end - 1 of all frames; h and c are the state, before and after."""
     inputs, width = x.shape[2], h.shape[1]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     for start in range(begin, end, _BLOCK):
         count = min(_BLOCK, end - start)
         for t in range(x.shape[0]):
             for r in range(count):
-                row, new, old = wide[r], x[t, start + r], h[start + r]
-                for k in range(inputs):
-                    row[k] = new[k]
-                for k in range(width):
-                    row[inputs + k] = old[k]
+                put_inputs(wide[r], 0, x[t, start + r])
+                put_inputs(wide[r], inputs, h[start + r])
             _sums(wide[:count], weight, bias, sums)
             for r in range(count):
                 gates = sums[r]
@@ -549,7 +541,7 @@ def _scores(sums, multiplier, shift, candidates, scores):  # type: ignore[no-unt
 @compiled
 def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, freq):  # type: ignore[no-untyped-def]
     symbols = bias.size - candidates.shape[1]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     scores = np.empty(symbols, np.int32)
     table = np.empty(symbols, np.int32)
     for start in range(0, z.shape[0], _BLOCK):
@@ -563,7 +555,7 @@ def _intervals(z, weight, bias, multiplier, shift, candidates, targets, cum, fre
 
 @compiled
 def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ignore[no-untyped-def]
-    wide, sums = _room(1, weight)
+    wide, sums = room(1, weight)
     for r in range(z.shape[0]):
         _products(z[r : r + 1], weight, bias, wide, sums)
         _scores(sums[0], multiplier, shift, candidates[r], out[r])
@@ -572,7 +564,7 @@ def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: i
 @compiled
 def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes, out):  # type: ignore[no-untyped-def]
     symbols = bias.size - candidates.shape[1]
-    wide, sums = _room(_BLOCK, weight)
+    wide, sums = room(_BLOCK, weight)
     scores = np.empty(symbols, np.int32)
     table = np.empty(symbols, np.int32)
     for start in range(0, z.shape[0], _BLOCK):

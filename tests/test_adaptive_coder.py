@@ -15,10 +15,11 @@ import tokenzip
 from tokenzip.coding.constants import USABLE
 from tokenzip.coding.decoder import new_state as new_lanes
 from tokenzip.errors import CorruptError, UnsupportedVersionError
-from tokenzip.predictors.adaptive import AdaptiveCoder, coder, kernel
+from tokenzip.predictors.adaptive import AdaptiveCoder, kernel, learner
 from tokenzip.predictors.adaptive import experts as experts_module
 from tokenzip.predictors.adaptive import state as state_module
 from tokenzip.predictors.adaptive.classes import find_classes
+from tokenzip.predictors.adaptive.coder import SYMBOLS_FOR_LANES
 from tokenzip.predictors.adaptive.contexts import CLASSES, geometry
 from tokenzip.predictors.stored import packed_size
 
@@ -44,11 +45,12 @@ def coder_for(tokens: np.ndarray, alphabet: int) -> AdaptiveCoder:
 
 
 def flat(state: Any) -> list[np.ndarray]:
-    return [array for group in state for array in group]
+    return [np.asarray(part) for group in state for part in group]
 
 
-def assert_same_state(one: AdaptiveCoder, other: AdaptiveCoder) -> None:
-    for a, b in zip(flat(one._state), flat(other._state), strict=True):
+def assert_same_state(first: AdaptiveCoder, second: AdaptiveCoder) -> None:
+    one, other = first._learner, second._learner
+    for a, b in zip(flat(one.state), flat(other.state), strict=True):
         assert np.array_equal(a, b)
     assert (one._seen, one._next_classes) == (other._seen, other._next_classes)
     assert len(one._segments) == len(other._segments)
@@ -98,7 +100,7 @@ class TestRoundTrip:
     def test_lanes(self) -> None:
         """So many symbols that rows are spread over lanes, not all of them of the same length."""
         tokens = drifting((150, 11, 10), 20)
-        assert tokens.size >= coder.SYMBOLS_FOR_LANES
+        assert tokens.size >= SYMBOLS_FOR_LANES
         payload = coder_for(tokens, 20).encode(tokens)
         assert np.array_equal(coder_for(tokens, 20).decode(payload, len(tokens)), tokens)
 
@@ -158,7 +160,9 @@ class TestState:
         one.observe(np.concatenate([frame, frame]))
         other.observe(frame)
         other.observe(frame)
-        assert not np.array_equal(one._state.token_lists.row, other._state.token_lists.row)
+        assert not np.array_equal(
+            one._learner.state.token_lists.row, other._learner.state.token_lists.row
+        )
 
     def test_later_use_of_the_array_changes_nothing(self) -> None:
         """The state keeps what it has seen, to learn classes from it; not the caller's array."""
@@ -180,18 +184,19 @@ class TestBlocks:
     ) -> tuple[AdaptiveCoder, np.ndarray]:
         """(coder, frequencies) after coding with a call of the loop up to each stop."""
         made = coder_for(tokens, alphabet)
-        layout = made._layout
+        own, layout = made._learner, made._learner.layout
         symbols = tokens.reshape(-1, layout.positions)
         cum, freq = (np.zeros(tokens.size, np.uint32) for _ in range(2))
         at = 0
         for stop in schedule:
-            while at < stop or made._pending:
+            while at < stop or own._pending:
                 at = kernel.code_blocks(
-                    made._state, layout, made._scratch, made._block, symbols, at, stop,
-                    kernel.ENCODE, cum, freq, new_lanes(1), np.empty(0, np.uint32),
+                    own.state, layout, own.scratch, own.block, symbols, at, stop,
+                    kernel.ENCODE, np.empty((0, 0), np.int16), cum, freq, new_lanes(1),
+                    np.empty(0, np.uint32),
                 )  # fmt: skip
-                if made._pending:
-                    made._make_room()
+                if own._pending:
+                    own._make_room()
         return made, freq
 
     def test_interruptions_do_not_matter(self) -> None:
@@ -213,7 +218,8 @@ class TestBlocks:
         for grid in (tokens, changed):
             made = coder_for(grid, 20)
             cum, freq = (np.zeros(grid.size, np.uint32) for _ in range(2))
-            made._run(grid.reshape(-1, 32), kernel.ENCODE, cum=cum, freq=freq)
+            made._learner.begin(grid.reshape(-1, 32))
+            made._learner.encode(cum, freq)
             cums.append(np.stack([cum, freq], 1))
         differs = (cums[0] != cums[1]).any(1)
         assert not differs[:at].any()
@@ -232,7 +238,7 @@ class TestBlocks:
         for grid in (tokens, other):
             made = AdaptiveCoder(8, (), grid.size)
             made.observe(grid.ravel())
-            states.append(made._state)
+            states.append(made._learner.state)
         assert np.array_equal(states[0].shared.unigram, states[1].shared.unigram)
         assert states[0].shared.unigram.sum() == tokens.size
         for state in states:
@@ -243,7 +249,7 @@ class TestBlocks:
         tokens = drifting((60, 6, 8), 40)
         made = coder_for(tokens, 40)
         made.observe(tokens)
-        state = made._state
+        state = made._learner.state
         for terms, lists in (
             (state.token_terms, state.token_lists),
             (state.mixed_terms, state.mixed_lists),
@@ -267,7 +273,7 @@ class TestBlocks:
         tokens = drifting((60, 6, 8), 40)
         made = coder_for(tokens, 40)
         made.observe(tokens)
-        state = made._state
+        state = made._learner.state
         for experts in (state.token_experts, state.class_experts, state.mixed_experts):
             assert not experts.gradient.any()
             assert experts.energy.any()
@@ -285,7 +291,8 @@ class TestBlocks:
         tokens[:30] = 7  # certainty, then surprises
         made = coder_for(tokens, 40)
         cum, freq = (np.zeros(tokens.size, np.uint32) for _ in range(2))
-        made._run(tokens.reshape(-1, 48), kernel.ENCODE, cum=cum, freq=freq)
+        made._learner.begin(tokens.reshape(-1, 48))
+        made._learner.encode(cum, freq)
         assert freq.min() >= 1
         assert (cum.astype(np.int64) + freq).max() <= USABLE
 
@@ -369,9 +376,9 @@ class TestClasses:
     def test_they_are_learned(self) -> None:
         tokens = synonyms(40)
         made = coder_for(tokens, 640)
-        first = made._state.shared.classes.copy()
+        first = made._learner.state.shared.classes.copy()
         made.observe(tokens)
-        learned = made._state.shared.classes
+        learned = made._learner.state.shared.classes
         assert not np.array_equal(learned, first)
         assert learned.min() >= 0
         assert learned.max() < CLASSES
@@ -392,7 +399,7 @@ class TestClasses:
         """Against the same coder that never learns any."""
         tokens = synonyms(300)
         with_classes = len(coder_for(tokens, 640).encode(tokens))
-        monkeypatch.setattr(coder, "FIRST_CLASSES_AFTER", tokens.size + 1)
+        monkeypatch.setattr(learner, "FIRST_CLASSES_AFTER", tokens.size + 1)
         without = len(coder_for(tokens, 640).encode(tokens))
         assert with_classes < 0.9 * without
 
@@ -400,8 +407,8 @@ class TestClasses:
         tokens = drifting((60, 8, 8), 16)
         made = coder_for(tokens, 16)
         made.observe(tokens)
-        assert np.array_equal(made._state.shared.classes, [np.arange(16)])
-        assert made._segments == []
+        assert np.array_equal(made._learner.state.shared.classes, [np.arange(16)])
+        assert made._learner._segments == []
 
     def test_of_segments_together(self) -> None:
         tokens = synonyms(60)

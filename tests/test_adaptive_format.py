@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,21 +21,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import reference_adaptive_decoder as reference
 
-from tokenzip.coding import tables
+from tokenzip.coding import logarithms, tables
 from tokenzip.predictors.adaptive import (
     classes,
     coder,
     contexts,
     experts,
     kernel,
+    learner,
     lists,
     logs,
     state,
 )
 from tokenzip.predictors.adaptive.contexts import Geometry, context_set, geometry
+from tokenzip.predictors.hybrid.coder import HYBRID
 
 #: Where the code has each constant of FORMAT.md.
-WHERE: dict[str, tuple[ModuleType, str]] = {
+WHERE: dict[str, tuple[Any, str]] = {
     "LARGEST_WHOLE": (contexts, "LARGEST_WHOLE_ALPHABET"),
     "LARGEST_IDENTITY": (contexts, "LARGEST_IDENTITY_ALPHABET"),
     "CLASSES": (contexts, "CLASSES"),
@@ -48,27 +50,27 @@ WHERE: dict[str, tuple[ModuleType, str]] = {
     "MOST_CLASS_ROWS": (state, "_MOST_CLASS_ROWS"),
     "GOLDEN": (kernel, "_GOLDEN"),
     "LEVELS": (state, "LEVELS"),
-    "TOKEN_ALPHA": (kernel, "TOKEN_ALPHA"),
-    "MIXED_ALPHA": (kernel, "MIXED_ALPHA"),
-    "CLASS_ALPHA": (experts, "CLASS_ALPHA"),
-    "MOST_STEPS": (experts, "MOST_STEPS"),
-    "FIRST_WEIGHT": (state, "FIRST_WEIGHT"),
-    "FIRST_CLASS_WEIGHT": (state, "FIRST_CLASS_WEIGHT"),
+    "TOKEN_ALPHA": (state.ADAPTIVE, "token_alpha"),
+    "MIXED_ALPHA": (state.ADAPTIVE, "mixed_alpha"),
+    "CLASS_ALPHA": (state.ADAPTIVE, "class_alpha"),
+    "MOST_STEPS": (tables, "MOST_STEPS"),
+    "FIRST_WEIGHT": (state.ADAPTIVE, "first_weight"),
+    "FIRST_CLASS_WEIGHT": (state.ADAPTIVE, "first_class_weight"),
     "MOST_WEIGHT": (experts, "MOST_WEIGHT"),
-    "WEIGHT_RATE": (experts, "WEIGHT_RATE"),
+    "WEIGHT_RATE": (state.ADAPTIVE, "weight_rate"),
     "CALM": (experts, "CALM"),
     "LEAST_SHARPNESS": (state, "LEAST_SHARPNESS"),
     "MOST_SHARPNESS": (state, "MOST_SHARPNESS"),
-    "SHARPNESS_RATE": (kernel, "SHARPNESS_RATE"),
+    "SHARPNESS_RATE": (state.ADAPTIVE, "sharpness_rate"),
     "MOST_BONUS": (kernel, "MOST_BONUS"),
-    "BONUS_RATE": (kernel, "BONUS_RATE"),
+    "BONUS_RATE": (state.ADAPTIVE, "bonus_rate"),
     "MOST_COUNT": (logs, "MOST_COUNT"),
     "MOST_POOL": (state, "MOST_POOL"),
     "MOST_IN_TABLES": (state, "MOST_IN_TABLES"),
     "TABLE_SHARE": (state, "TABLE_SHARE"),
     "KNEE": (logs, "KNEE"),
-    "FIRST_CLASSES": (coder, "FIRST_CLASSES_AFTER"),
-    "LARGE": (coder, "LARGE"),
+    "FIRST_CLASSES": (learner, "FIRST_CLASSES_AFTER"),
+    "LARGE": (learner, "LARGE"),
     "ROUNDS": (classes, "ROUNDS"),
     "LENGTH": (classes, "LENGTH"),
     "FEATURES": (classes, "MOST_FEATURES"),
@@ -241,7 +243,7 @@ class TestLogarithms:
         values = [*range(1, 5000), *((1 << n) + d for n in range(2, 62) for d in (-1, 0, 1))]
         values += [int(rng.integers(1 << 60, 1 << 61)) >> n % 50 for n in range(500)]
         for value in values:
-            assert logs.log2_steps(value) == reference.lg(value)
+            assert logarithms.log2_steps(value) == reference.lg(value)
 
     def test_log_of_counts(self) -> None:
         wanted = [reference.lg_count(c) for c in range(1, logs.MOST_COUNT + 1)]
@@ -252,8 +254,12 @@ class TestLogarithms:
 
     def test_gains(self) -> None:
         """As computed for tables, and as looked up for arrays, within the table looked up in."""
-        alphas = [kernel.TOKEN_ALPHA, kernel.MIXED_ALPHA, experts.CLASS_ALPHA]
-        for prior in range(-max(alphas), experts.MOST_STEPS - min(alphas) + 1):
+        alphas = [
+            getattr(tuning, name)
+            for tuning in (state.ADAPTIVE, HYBRID)
+            for name in ("token_alpha", "mixed_alpha", "class_alpha")
+        ]
+        for prior in range(-max(alphas), tables.MOST_STEPS - min(alphas) + 1):
             base = prior + logs.BASE_SHIFT
             for count in (1, 2, 3, 7, 100, 5000, logs.MOST_COUNT):
                 wanted = reference.grow(reference.lg_count(count) + prior)

@@ -16,7 +16,7 @@ from numba.core import compiler, ir, typed_passes, types
 from numba.core.registry import CPUDispatcher, cpu_target
 
 import tokenzip
-from tokenzip.coding import decoder, tables
+from tokenzip.coding import decoder, logarithms, tables
 from tokenzip.predictors.adaptive import (
     AdaptiveCoder,
     classes,
@@ -24,12 +24,16 @@ from tokenzip.predictors.adaptive import (
     contexts,
     experts,
     kernel,
+    learner,
     lists,
     logs,
     state,
 )
 
-MODULES = [classes, coder, contexts, experts, kernel, lists, logs, state, tables, decoder]
+MODULES = [
+    *(classes, coder, contexts, experts, kernel, learner, lists, logs, state),
+    *(tables, logarithms, decoder),
+]
 #: Converts finished tables for constriction; nothing that is coded comes from it.
 NOT_CODING = {"float_rows"}
 #: Of the math module only what takes and gives whole numbers.
@@ -178,16 +182,16 @@ def test_floats_among_inferred_types_are_found(function: Any) -> None:
 
 
 def test_the_tables_are_whole_numbers() -> None:
-    for table in (tables.EXP2, logs.LOG2_STEPS, logs.LOG_CODES, logs.LOG_STEPS, logs.GAINS):
+    for table in (tables.EXP2, logarithms.LOG2_STEPS, logs.LOG_CODES, logs.LOG_STEPS, logs.GAINS):
         assert table.dtype.kind in "iu"
         assert not table.flags.writeable
 
 
 def test_every_array_of_the_state_is_of_whole_numbers() -> None:
-    fresh = AdaptiveCoder(40, (6, 10), 600)._state
-    arrays = [array for group in fresh for array in group]
-    assert len(arrays) > 30
-    assert all(array.dtype.kind in "iub" for array in arrays)
+    fresh = AdaptiveCoder(40, (6, 10), 600)._learner.state
+    parts = [np.asarray(part) for group in fresh for part in group]
+    assert len(parts) > 30
+    assert all(part.dtype.kind in "iub" for part in parts)
 
 
 def test_floating_point_flags_do_not_matter() -> None:

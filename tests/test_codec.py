@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tokenzip
-from tokenzip import Codec, chunk_coding
+from tokenzip import Codec, codec
 from tokenzip.errors import DTypeError, LimitError, OptionError, TokenRangeError
 from tokenzip.predictors import Coder, CoderFactory, coder_factory
 
@@ -323,7 +323,7 @@ class TestSolid:
 
             return counting
 
-        monkeypatch.setattr(chunk_coding, "coder_factory", factory)
+        monkeypatch.setattr(codec, "coder_factory", factory)
         clips = [walk((200, width), 50, seed) for seed in range(2) for width in (3, 4, 5)]
         blob = tokenzip.encode(clips, solid=True)
         assert same(tokenzip.decode(blob), clips)

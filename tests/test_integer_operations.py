@@ -18,7 +18,8 @@ from numpy.testing import assert_array_equal
 
 from tokenzip.coding.constants import USABLE
 from tokenzip.coding.encoder import encode_lane
-from tokenzip.coding.tables import intervals_from_scores, tables_from_scores
+from tokenzip.coding.logarithms import LOG2_STEPS
+from tokenzip.coding.tables import EXP2, MOST_STEPS, intervals_from_scores, tables_from_scores
 from tokenzip.errors import MissingDependencyError, OptionError
 from tokenzip.integer import BACKENDS as NAMES
 from tokenzip.integer import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT, operations
@@ -297,6 +298,28 @@ def test_scores_and_intervals(ops, rng, rows, symbols, bonuses, wanted):
     wanted_cum, wanted_freq = intervals_from_scores(scores.astype(np.int32), targets)
     assert_array_equal(cum, wanted_cum)
     assert_array_equal(freq, wanted_freq)
+
+
+@pytest.mark.parametrize("wanted", [0, 400, 100_000])
+@pytest.mark.parametrize(("rows", "symbols", "bonuses"), [(1, 2, 1), (20, 300, 3), (70, 4096, 2)])
+def test_priors(ops, rng, rows, symbols, bonuses, wanted):
+    """By Python's integers, and within two steps of the logarithm they stand for."""
+    layer, z = output_of(rng, symbols, bonuses, wanted=wanted), at_hand(rng, (rows, 8))
+    candidates = rng.integers(0, symbols + 1, (rows, bonuses)).astype(np.int32)
+    own = ops.array(z), ops.layer(layer), ops.array(candidates)
+    with ops.running():
+        found = ops.numpy(ops.priors(*own))
+    assert found.dtype == np.int16
+    scores = scores_of(z, layer, candidates)
+    for row, steps in zip(scores.tolist(), found, strict=True):
+        high = max(row)
+        total = sum(int(EXP2[min(high - score, len(EXP2) - 1)]) for score in row)
+        beyond = max(0, total.bit_length() - 10)
+        log = int(LOG2_STEPS[total >> beyond]) + 64 * beyond - 24 * 64
+        assert steps.tolist() == [min(high - score + log, MOST_STEPS) for score in row]
+    share = 2.0 ** (scores / 64 - scores.max(1, keepdims=True) / 64)
+    exact = -64 * np.log2(share / share.sum(1, keepdims=True))
+    assert np.abs(np.minimum(exact, MOST_STEPS) - found).max() < 2
 
 
 def one_score(symbols):

@@ -32,7 +32,7 @@ from .blob import (
 )
 from .errors import CorruptError
 from .grid import TokenGrid
-from .predictors import BatchPredictor, Coder, CoderFactory, coder_factory
+from .predictors import BatchPredictor, Coder, CoderFactory
 from .predictors.stored import pack, packed_size, unpack
 from .selection import Selection
 
@@ -70,26 +70,26 @@ class _Job:
 def encode_chunks(
     grids: list[TokenGrid],
     *,
-    predictor: str | BatchPredictor,
+    predictor: BatchPredictor | CoderFactory | None,
     chunk_frames: int | None,
     solid: bool,
     threads: int,
 ) -> tuple[list[CodedGrid], bytes]:
     """Cut every grid into chunks and code them; also the predictor's parameters for the header.
 
-    predictor: its name in blobs, or a network.
+    predictor: what codes batches, or makes coders; None stores.
     """
     sizes = [chunk_frames or default_chunk_frames(grid.frame_tokens) for grid in grids]
     plans = [_plan(grid, size) for grid, size in zip(grids, sizes, strict=True)]
     jobs = [job for plan in plans for job in plan]
     parameters = b""
-    if predictor == "stored":
+    if predictor is None:
         chunks = _each(lambda job: _store(job.grid, job.tokens), jobs, threads)
-    elif not isinstance(predictor, str):
+    elif not callable(predictor):
         chunks = _encode_batch(predictor, jobs)
         parameters = predictor.parameters()
     else:
-        coders = _Coders(coder_factory(predictor))
+        coders = _Coders(predictor)
         if solid:
             chunks = _encode_solid(coders, jobs)
         else:
@@ -207,11 +207,11 @@ def decode_chunks(
     selections: list[Selection],
     *,
     threads: int,
-    network: BatchPredictor | None = None,
+    predictor: BatchPredictor | CoderFactory | None,
 ) -> list[npt.NDArray[Any]]:
     """The selected frames of every grid, (frames, *frame) each; every chunk used is verified.
 
-    network: the predictor, if it is one.
+    predictor: of the chunks that are not stored, as for encode_chunks.
     """
     outputs = [
         np.empty((len(selection.wanted), *grid.frame), grid.dtype)
@@ -231,16 +231,15 @@ def decode_chunks(
         )
         for index, chunk in enumerate(grid.chunks)
     ]
+    coders = _Coders(predictor) if callable(predictor) else None
     if info.solid:
-        _decode_solid(blob, info, tasks)
+        assert coders is not None  # as reading the header has checked
+        _decode_solid(blob, coders, tasks)
         return outputs
     tasks = [task for task in tasks if task.wanted]
-    if network is not None:
-        _decode_batch(blob, network, [task for task in tasks if task.predicted])
+    if predictor is not None and not callable(predictor):
+        _decode_batch(blob, predictor, [task for task in tasks if task.predicted])
         tasks = [task for task in tasks if not task.predicted]
-    coders = None
-    if any(task.predicted for task in tasks):
-        coders = _Coders(coder_factory(info.predictor, info.parameters))
 
     def decode(task: _Task) -> None:
         payload = _checked_payload(blob, task)
@@ -270,8 +269,7 @@ def _decode_batch(blob: BlobBytes, network: BatchPredictor, tasks: list[_Task]) 
         _deliver(task, _checked(tokens, task))
 
 
-def _decode_solid(blob: BlobBytes, info: BlobInfo, tasks: list[_Task]) -> None:
-    coders = _Coders(coder_factory(info.predictor, info.parameters))
+def _decode_solid(blob: BlobBytes, coders: _Coders, tasks: list[_Task]) -> None:
     for numbers in _grouped([task.group for task in tasks]).values():
         _decode_group(blob, coders, [tasks[number] for number in numbers])
 

@@ -31,7 +31,7 @@ from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
 from .integer import BACKENDS
-from .predictors import CHOICES, BatchPredictor, resolve
+from .predictors import CHOICES, HYBRID, BatchPredictor, CoderFactory, coder_factory, resolve
 from .selection import Frames, Selection
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def encode(
             arrays: several grids in one blob.
         alphabet: number of symbols, 2 to 65,536; None takes max(2, largest token + 1) of each
             grid.
-        predictor: "auto" (the model's network if there is a model, else "adaptive"), "adaptive"
-            (learns while it codes), "stored" (bit-packing only), or the family of the model, "lstm"
-            or "conv3d". A chunk that cannot be made smaller is stored.
+        predictor: "auto" ("hybrid" if there is a model, else "adaptive"); "adaptive" learns while
+            it codes; "hybrid" does so on top of what the model's network knows; the family of the
+            model, "lstm" or "conv3d", is the network alone: faster, and larger; "stored" packs
+            bits. A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
@@ -89,14 +90,14 @@ def encode(
             for this). Smaller, but a frame can only be decoded after all that came before it.
         threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
             of its own. The bytes are the same for any number. A solid blob uses one thread; a
-            network spreads its arithmetic over them.
+            network alone spreads its arithmetic over them.
         model: a Model, or the path of a model file; decoding needs the same model.
         embed_model: put the model into the blob (its weights entropy-coded), which then needs no
             other file to be decoded.
         backend: where a network's integers are computed: "numba", "torch", or "auto" (torch on a
             CUDA device, else numba). The bytes are the same on all of them.
         device: a torch device, as "cuda"; None is the CPU.
-        batch: how many chunks a network codes together; None chooses. The bytes are the same.
+        batch: how many chunks a network alone codes together; None chooses. The bytes are the same.
 
     Returns:
         The blob: at most 64 bytes per grid more than the bit-packed tokens.
@@ -224,18 +225,16 @@ class Codec:
         grids, is_list = token_grids(tokens, self.alphabet)
         model = self._own_model()
         predictor = resolve(self.predictor, model.spec.family if model else None)
-        if model and self.solid:
-            raise OptionError("a network learns nothing from clip to clip: leave out solid")
+        if model and self.solid and predictor != HYBRID:
+            raise OptionError(f"a network alone learns nothing from clip to clip: use {HYBRID}")
         solid = self.solid and predictor != "stored"
-        network = None
         if model:
-            network = self._network(model)
             for grid in grids:
                 if grid.tokens.size:
                     _check_match(model, grid)
         coded, parameters = encode_chunks(
             share_alphabets(grids) if solid else grids,
-            predictor=network or predictor,
+            predictor=self._coding(predictor, model),
             chunk_frames=self.chunk_frames,
             solid=solid,
             threads=self.threads or 1,
@@ -264,10 +263,10 @@ class Codec:
             selections = [Selection.of(frames, grid) for grid in info.grids]
             if frames is not None and not info.solid:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
-            network = None
+            model = None
             if info.model is not None:
                 model = self._model_of(data, info)
-                if model.spec.family != info.predictor:
+                if info.predictor not in (HYBRID, model.spec.family):
                     raise CorruptError(
                         f"the blob's model is for the predictor {model.spec.family}, not "
                         f"{info.predictor}",
@@ -275,9 +274,10 @@ class Codec:
                     )
                 for grid in info.grids:
                     _check_belongs(model, grid)
-                network = self._network(model, info.parameters)
             outputs = decode_chunks(
-                data, info, selections, threads=self.threads or 1, network=network
+                *(data, info, selections),
+                threads=self.threads or 1,
+                predictor=self._coding(info.predictor, model, info.parameters),
             )
         arrays = [
             output[0] if selection.drop_axis else output if grid.shape else output.reshape(())
@@ -306,14 +306,25 @@ class Codec:
             raise CorruptError("the embedded model is not the one that was used", where="model")
         return model
 
-    def _network(self, model: Model, parameters: bytes | None = None) -> BatchPredictor:
-        from .predictors.network.predictor import Backend, check_parameters, predictor_for
+    def _coding(
+        self, predictor: str, model: Model | None, parameters: bytes | None = None
+    ) -> BatchPredictor | CoderFactory | None:
+        """What codes chunks; parameters: those of a blob to decode."""
+        if predictor == "stored":
+            return None
+        if model is None:
+            return coder_factory(predictor, parameters)
+        from .predictors import hybrid
+        from .predictors.network import predictor as network
 
+        of_blobs = hybrid if predictor == HYBRID else network
         if parameters is not None:
-            check_parameters(parameters)
-        return predictor_for(
-            model, Backend(self.backend, self.device, self.threads or 1, self.batch)
-        )
+            of_blobs.check_parameters(parameters)
+        # The hybrid spreads chunks over threads, a network alone its arithmetic.
+        threads = 1 if predictor == HYBRID else self.threads or 1
+        backend = network.Backend(self.backend, self.device, threads, self.batch)
+        found = network.predictor_for(model, backend)
+        return hybrid.coders(found) if predictor == HYBRID else found
 
 
 def _check_match(model: Model, grid: TokenGrid | GridInfo) -> None:

@@ -24,10 +24,13 @@ FLAG_MODEL = 4
 FLAG_EMBEDDED = 8
 
 #: Predictor names by their number in format version 1. Number 0: every chunk is stored.
-PREDICTORS = ("stored", "adaptive", "lstm", "conv3d")
+PREDICTORS = ("stored", "adaptive", "lstm", "conv3d", "hybrid")
 
 #: Those whose blobs name a model.
-WITH_MODEL = ("lstm", "conv3d")
+WITH_MODEL = ("lstm", "conv3d", "hybrid")
+
+#: Those that learn from chunk to chunk, so that their blobs may be solid.
+SOLID = ("adaptive", "hybrid")
 
 #: Bytes of a model's identity, a SHA-256.
 IDENTITY_BYTES = 32

@@ -30,6 +30,7 @@ from .fields import (
     MIN_ALPHABET,
     NAMES_MAGIC,
     PREDICTORS,
+    SOLID,
     VERSION,
     WITH_MODEL,
     read_dtype,
@@ -88,10 +89,10 @@ def read_header(
         if model is None or not embedded:
             raise _corrupt("a model is embedded but not named, or has no bytes")
     is_list, solid = bool(flags & FLAG_LIST), bool(flags & FLAG_SOLID)
-    if PREDICTORS[number] == "stored" and (parameters or solid):
-        raise _corrupt("a stored blob has no parameters, and is not solid")
-    if model is not None and solid:
-        raise _corrupt("a blob with a model is not solid")
+    if PREDICTORS[number] == "stored" and parameters:
+        raise _corrupt("a stored blob has no parameters")
+    if solid and PREDICTORS[number] not in SOLID:
+        raise _corrupt(f"a blob of the predictor {PREDICTORS[number]} is not solid")
     count = reader.varint("grid count") if is_list else 1
     if count * _GRID_RECORD > reader.left:
         raise _corrupt(f"{count} grids cannot be described in {reader.left} bytes")

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..predictors import HYBRID
+
 if TYPE_CHECKING:
     from ..codec import Codec
     from .session import Session
@@ -18,7 +20,10 @@ MESSAGE = "compiling tokenzip for this machine (first use only) ..."
 def _load_compiled_code(codec: Codec | None) -> None:
     """Compile the predictor that the codec is likely to need, or load it from numba's cache."""
     if codec is not None and codec.model is not None:
-        from ..predictors.network import warm
+        if codec.predictor in ("auto", HYBRID):
+            from ..predictors.hybrid import warm
+        else:
+            from ..predictors.network import warm
     else:
         from ..predictors.adaptive import warm
     warm()

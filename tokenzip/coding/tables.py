@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
 from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_BITS, SCORE_ONE, USABLE
+from tokenzip.coding.logarithms import log2_steps
 
 
 def _exp2_entry(distance: int) -> int:
@@ -43,6 +44,8 @@ EXP2: NDArray[np.int64] = np.array(
 EXP2.setflags(write=False)
 _WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
 _LAST = np.uint32(EXP2.size - 1)
+#: No probability counts as less than 2**-25, in steps.
+MOST_STEPS: int = (PRECISION + 1) * SCORE_ONE
 _RUN = np.int64(64)
 _SHIFT = np.int64(32)
 
@@ -75,6 +78,25 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
         given = np.int32(given + share)
     freq[best] += np.int32(np.int32(USABLE) - given)
     return np.int64(best)
+
+
+@compiled
+def steps_from_scores(scores, steps):  # type: ignore[no-untyped-def]
+    """Write how far below certainty each symbol of a row of scores is: -log2 of its share.
+
+    scores as for frequencies_from_scores. steps: int16 of shape (A,), 0 to MOST_STEPS, in 1/64
+    bits, from the sum of the same weights.
+    """
+    high = scores[0]
+    for s in range(scores.size):
+        high = max(high, scores[s])
+    total = np.int64(0)
+    for s in range(scores.size):
+        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
+        total += np.int64(_WEIGHTS[min(below, _LAST)])
+    top = np.int32(high + np.int32(log2_steps(total) - np.int64(PRECISION * SCORE_ONE)))
+    for s in range(scores.size):
+        steps[s] = np.int16(min(np.int32(top - scores[s]), np.int32(MOST_STEPS)))
 
 
 @compiled

@@ -48,6 +48,9 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
     intervals(z, layer, candidates, targets)
         targets (R,) int32 -> cum, freq int32 (R,) of each target in the table that
         coding/tables.py makes of the row's scores.
+    priors(z, layer, candidates)
+        int16 (R, symbols): how far below certainty each symbol is, in 1/64 bits: what
+        coding/tables.steps_from_scores makes of each row's scores.
     decode(z, layer, candidates, lanes, rows)
         The symbols int32 (R,) that the lanes (of open_lanes) hold under the same tables; `rows`
         says which lane each row is in. Rows of one lane are decoded in their order. Words that no

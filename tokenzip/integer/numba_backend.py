@@ -7,15 +7,14 @@ import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..coding.compiled import compiled
 from ..coding.decoder import advance, all_exhausted, give_up, open_lanes, peek
-from ..coding.tables import cumulative, frequencies_from_scores, symbol_at
+from ..coding.tables import cumulative, frequencies_from_scores, steps_from_scores, symbol_at
 from . import (
     CELL_LIMIT,
     GATE_LIMIT,
@@ -36,9 +35,8 @@ Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """A layer as the compiled functions take it; weight and bias are packed (gemm.py)."""
+class LayerArrays(NamedTuple):
+    """A layer as compiled functions take it; weight and bias are packed (gemm.py)."""
 
     weight: npt.NDArray[np.integer[Any]]
     bias: Int32
@@ -46,23 +44,27 @@ class _Layer:
     shift: Any
 
 
-def _stacked(layers: list[_Layer]) -> _Layer:
+class HeadArrays(NamedTuple):
+    """A head (head.py) as compiled functions take it; layers have an axis of planes in front."""
+
+    table: Int8
+    sites: Int32
+    starts: npt.NDArray[np.int64]
+    back: Int32
+    site: Int32
+    back_a: Int32
+    site_a: Int32
+    back_b: Int32
+    site_b: Int32
+    back_candidates: Int32
+    site_candidates: Int32
+    hidden: LayerArrays
+    output: LayerArrays
+
+
+def _stacked(layers: list[LayerArrays]) -> LayerArrays:
     """Layers of one shape as one, with an axis more in front."""
-    return _Layer(
-        np.stack([layer.weight for layer in layers]),
-        np.stack([layer.bias for layer in layers]),
-        np.stack([layer.multiplier for layer in layers]),
-        np.array([layer.shift for layer in layers]),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Head:
-    """A head; the layers of all planes stand in one (_stacked)."""
-
-    plan: Head
-    hidden: _Layer
-    output: _Layer
+    return LayerArrays(*(np.stack(parts) for parts in zip(*layers, strict=True)))
 
 
 class Operations:
@@ -79,8 +81,8 @@ class Operations:
 
     # Arrays in and out
 
-    def layer(self, layer: Layer) -> _Layer:
-        return _Layer(
+    def layer(self, layer: Layer) -> LayerArrays:
+        return LayerArrays(
             *pack(layer.weight, layer.bias),
             layer.multiplier.astype(np.int64),
             np.int64(layer.shift),
@@ -92,12 +94,17 @@ class Operations:
     def lane_rows(self, rows: LaneRows) -> LaneRows:
         return rows
 
-    def head(self, head: Head) -> _Head:
+    def head(self, head: Head) -> HeadArrays:
         hidden, output = (
             _stacked([self.layer(layer) for layer in layers])
             for layers in (head.hidden, head.output)
         )
-        return _Head(head, hidden, output)
+        a, b = head.pairs
+        return HeadArrays(
+            *(head.table, head.sites, head.starts, head.around.back, head.around.site),
+            *(a.back, a.site, b.back, b.site, head.candidates.back, head.candidates.site),
+            *(hidden, output),
+        )
 
     def array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array
@@ -175,9 +182,9 @@ class Operations:
         plane: int,
         frame: int,
     ) -> None:
-        _put(symbols, embedded, table, found, sites, plane, frame)
+        put(symbols, embedded, table, found, sites, plane, frame)
 
-    def linear(self, x: Int8, layer: _Layer) -> Int32:
+    def linear(self, x: Int8, layer: LayerArrays) -> Int32:
         rows = _rows(x)
         out = np.empty((len(rows), len(layer.bias)), np.int32)
         self._split(
@@ -190,7 +197,7 @@ class Operations:
     def dense(
         self,
         x: Int8,
-        layer: _Layer,
+        layer: LayerArrays,
         low: int,
         add: Int32 | None = None,
     ) -> Int8:
@@ -208,7 +215,7 @@ class Operations:
         )
         return out.reshape(*x.shape[:-1], len(layer.bias))
 
-    def gated(self, x: Int8, layer: _Layer, tables: tuple[Int32, Int32]) -> Int8:
+    def gated(self, x: Int8, layer: LayerArrays, tables: tuple[Int32, Int32]) -> Int8:
         rows, width = _rows(x), len(layer.bias) // 2
         out = np.empty((len(rows), width), np.int8)
         self._split(
@@ -222,7 +229,7 @@ class Operations:
         return out.reshape(*x.shape[:-1], width)
 
     def lstm(
-        self, x: Int8, layer: _Layer, state: tuple[Int8, Int32], tables: tuple[Int32, Int32]
+        self, x: Int8, layer: LayerArrays, state: tuple[Int8, Int32], tables: tuple[Int32, Int32]
     ) -> tuple[Int8, tuple[Int8, Int32]]:
         frames, rows, _ = x.shape
         h, c = state[0].copy(), state[1].copy()
@@ -238,7 +245,7 @@ class Operations:
         return out, (h, c)
 
     def intervals(
-        self, z: Int8, layer: _Layer, candidates: Int32, targets: Int32
+        self, z: Int8, layer: LayerArrays, candidates: Int32, targets: Int32
     ) -> tuple[Int32, Int32]:
         cum, freq = np.empty(len(z), np.int32), np.empty(len(z), np.int32)
         self._split(
@@ -251,11 +258,24 @@ class Operations:
         )
         return cum, freq
 
-    def scores(self, z: Int8, layer: _Layer, candidates: Int32) -> Int32:
+    def scores(self, z: Int8, layer: LayerArrays, candidates: Int32) -> Int32:
         """The scores themselves, int32 (R, symbols): for tests and reports."""
         symbols = len(layer.bias) - candidates.shape[1]
         out = np.empty((len(z), symbols), np.int32)
         _score_rows(z, layer.weight, layer.bias, layer.multiplier, layer.shift, candidates, out)
+        return out
+
+    def priors(self, z: Int8, layer: LayerArrays, candidates: Int32) -> npt.NDArray[np.int16]:
+        symbols = len(layer.bias) - candidates.shape[1]
+        out = np.empty((len(z), symbols), np.int16)
+        self._split(
+            lambda s: prior_rows(
+                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
+                *(candidates[s], out[s]),
+            ),
+            len(z),
+            layer.weight.size,
+        )
         return out
 
     def open_lanes(self, words: npt.NDArray[np.uint32], bounds: npt.NDArray[np.int64]) -> Any:
@@ -268,7 +288,12 @@ class Operations:
         return all_exhausted(state)
 
     def decode(
-        self, z: Int8, layer: _Layer, candidates: Int32, lanes: Any, rows: npt.NDArray[np.int32]
+        self,
+        z: Int8,
+        layer: LayerArrays,
+        candidates: Int32,
+        lanes: Any,
+        rows: npt.NDArray[np.int32],
     ) -> Int32:
         words, state = lanes
         out = np.empty(len(z), np.int32)
@@ -280,30 +305,21 @@ class Operations:
 
     def decode_head(
         self,
-        head: _Head,
+        head: HeadArrays,
         symbols: Int32,
         embedded: Int8,
         bases: list[Int32],
         lanes: Any,
         rows: LaneRows,
     ) -> None:
-        plan, hidden, output = head.plan, head.hidden, head.output
-        around, (a, b), candidates = plan.around, plan.pairs, plan.candidates
         words, state = lanes
         base = np.stack([part[:, 0] for part in bases], axis=1)
 
         def work(s: slice) -> None:
-            _decode_head(
-                *(symbols[s], embedded[s], plan.table, base[s], plan.sites, plan.starts),
-                *(around.back, around.site, a.back, a.site, b.back, b.site),
-                *(candidates.back, candidates.site),
-                *(hidden.weight, hidden.bias, hidden.multiplier, hidden.shift),
-                *(output.weight, output.bias, output.multiplier, output.shift),
-                *(words, state, rows.lanes[s]),
-            )
+            _decode_head(head, symbols[s], embedded[s], base[s], words, state, rows.lanes[s])
 
-        of_site = hidden.weight.size + output.weight.size
-        self._split(work, len(symbols), len(plan.sites) * of_site)
+        of_site = head.hidden.weight.size + head.output.weight.size
+        self._split(work, len(symbols), len(head.sites) * of_site)
 
     def repeat(
         self,
@@ -389,7 +405,7 @@ def _inputs(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _put(symbols, embedded, table, found, sites, plane, frame):  # type: ignore[no-untyped-def]
+def put(symbols, embedded, table, found, sites, plane, frame):  # type: ignore[no-untyped-def]
     width = table.shape[2]
     for n in range(symbols.shape[0]):
         for i in range(sites.size):
@@ -562,6 +578,19 @@ def _score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: i
 
 
 @compiled
+def prior_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ignore[no-untyped-def]
+    """out int16 (rows, symbols): steps below certainty of every symbol."""
+    wide, sums = room(_BLOCK, weight)
+    scores = np.empty(out.shape[1], np.int32)
+    for start in range(0, z.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, z.shape[0])
+        _products(z[start:stop], weight, bias, wide, sums)
+        for r in range(start, stop):
+            _scores(sums[r - start], multiplier, shift, candidates[r], scores)
+            steps_from_scores(scores, out[r])
+
+
+@compiled
 def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes, out):  # type: ignore[no-untyped-def]
     symbols = bias.size - candidates.shape[1]
     wide, sums = room(_BLOCK, weight)
@@ -584,45 +613,54 @@ def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes,
 
 
 @compiled
-def _decode_head(  # type: ignore[no-untyped-def]
-    symbols, embedded, table, base, sites, starts,
-    back, site, back_a, site_a, back_b, site_b, back_c, site_c,
-    hidden_weight, hidden_bias, hidden_multiplier, hidden_shift,
-    output_weight, output_bias, output_multiplier, output_shift,
-    words, state, lanes,
-):  # fmt: skip
-    """head.decode_by_steps, for all clips here: their rows share each product."""
+def step_rows(head, symbols, embedded, base, step, plane):  # type: ignore[no-untyped-def]
+    """What the output layer of a plane sees at a step's sites of all clips.
+
+    symbols int32 (N, F, S + 1, P), embedded int8 and base int32 (N, P, S, hidden), of the last
+    frame -> z int8 (rows, hidden) and candidates int32 (rows, C).
+    """
     clips, planes, frame = symbols.shape[0], base.shape[1], symbols.shape[1] - 1
-    none, hidden = table.shape[1] - 1, base.shape[3]
-    width = back.size * embedded.shape[3] + back_a.size * planes
-    for step in range(starts.size - 1):
-        start, stop = starts[step], starts[step + 1]
-        count = stop - start
-        rows = clips * count
-        x = np.empty((clips, 1, count, width), np.int8)
-        add = np.empty((rows, hidden), np.int32)
-        z = np.empty((rows, hidden), np.int8)
-        candidates = np.empty((clips, 1, count, back_c.size), np.int32)
-        found = np.empty(rows, np.int32)
-        of_lanes = lanes[:, start:stop].copy().reshape(rows)
-        for plane in range(planes):
-            # Of the site itself, the planes before this one.
-            known = plane if planes > 1 else 1
-            _inputs(
-                embedded, symbols, back, site[:, start:stop], back_a, site_a[:, start:stop],
-                back_b, site_b[:, start:stop], frame, none, known, x,
-            )  # fmt: skip
-            for n in range(clips):
-                add[n * count : (n + 1) * count] = base[n, plane, start:stop]
-            _dense(
-                x.reshape(rows, width), hidden_weight[plane], hidden_bias[plane],
-                hidden_multiplier[plane], hidden_shift[plane], 0, add, z,
-            )  # fmt: skip
-            of_plane = symbols[:, :, :, plane : plane + 1]
-            _windows(of_plane, back_c, site_c[:, start:stop], frame, candidates)
+    none, hidden = head.table.shape[1] - 1, base.shape[3]
+    start, stop = head.starts[step], head.starts[step + 1]
+    count = stop - start
+    rows = clips * count
+    width = head.back.size * embedded.shape[3] + head.back_a.size * planes
+    x = np.empty((clips, 1, count, width), np.int8)
+    # Of the site itself, the planes before this one.
+    known = plane if planes > 1 else 1
+    _inputs(
+        embedded, symbols, head.back, head.site[:, start:stop], head.back_a,
+        head.site_a[:, start:stop], head.back_b, head.site_b[:, start:stop], frame, none, known, x,
+    )  # fmt: skip
+    add = np.empty((rows, hidden), np.int32)
+    for n in range(clips):
+        add[n * count : (n + 1) * count] = base[n, plane, start:stop]
+    z = np.empty((rows, hidden), np.int8)
+    layer = head.hidden
+    _dense(
+        x.reshape(rows, width), layer.weight[plane], layer.bias[plane], layer.multiplier[plane],
+        layer.shift[plane], 0, add, z,
+    )  # fmt: skip
+    places = head.back_candidates.size
+    candidates = np.empty((clips, 1, count, places), np.int32)
+    of_plane = symbols[:, :, :, plane : plane + 1]
+    around = head.site_candidates[:, start:stop]
+    _windows(of_plane, head.back_candidates, around, frame, candidates)
+    return z, candidates.reshape(rows, places)
+
+
+@compiled
+def _decode_head(head, symbols, embedded, base, words, state, lanes):  # type: ignore[no-untyped-def]
+    """head.decode_by_steps, for all clips here: their rows share each product."""
+    frame, output = symbols.shape[1] - 1, head.output
+    for step in range(head.starts.size - 1):
+        start, stop = head.starts[step], head.starts[step + 1]
+        of_lanes = lanes[:, start:stop].copy().reshape(symbols.shape[0] * (stop - start))
+        found = np.empty(of_lanes.size, np.int32)
+        for plane in range(base.shape[1]):
+            z, candidates = step_rows(head, symbols, embedded, base, step, plane)
             _decode(
-                z, output_weight[plane], output_bias[plane], output_multiplier[plane],
-                output_shift[plane], candidates.reshape(rows, back_c.size), words, state,
-                of_lanes, found,
+                z, output.weight[plane], output.bias[plane], output.multiplier[plane],
+                output.shift[plane], candidates, words, state, of_lanes, found,
             )  # fmt: skip
-            _put(symbols, embedded, table, found, sites[start:stop], plane, frame)
+            put(symbols, embedded, head.table, found, head.sites[start:stop], plane, frame)

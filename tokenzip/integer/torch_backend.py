@@ -17,8 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..coding.constants import USABLE
-from ..coding.tables import EXP2
+from ..coding.constants import PRECISION, SCORE_ONE, USABLE
+from ..coding.logarithms import DIRECT, LOG2_STEPS
+from ..coding.tables import EXP2, MOST_STEPS
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
 from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps
 from .layers import Layer, Places
@@ -88,6 +89,9 @@ class Operations:
         self._graphs = graphs and self.device.type == "cuda"
         self._int_mm = int_mm_is_exact(self.device) if int_mm is None else int_mm
         self._exp2 = self.array(EXP2.astype(np.int32))
+        self._log2 = self.array(LOG2_STEPS.astype(np.int64))
+        # As many of these as a number reaches, so many bits it has beyond the table's.
+        self._powers = self.array(np.int64(DIRECT) << np.arange(32))
         self._slice = _SLICE.get(self.device.type, _SLICE["cpu"])
 
     @contextlib.contextmanager
@@ -286,6 +290,12 @@ class Operations:
             freq[rows] = table.gather(1, target)[:, 0]
         return cum, freq
 
+    def priors(self, z: Tensor, layer: _Layer, candidates: Tensor) -> Tensor:
+        def part(rows: slice) -> Tensor:
+            return self._steps(self.scores(z[rows], layer, candidates[rows]))
+
+        return self._by_slices(part, len(z), len(layer.bias))
+
     def open_lanes(self, words: npt.NDArray[np.uint32], bounds: npt.NDArray[np.int64]) -> Lanes:
         """Lanes side by side: lane i is words[bounds[i]:bounds[i + 1]]."""
         # The word behind all others is read wherever a lane has none left.
@@ -375,6 +385,17 @@ class Operations:
         freq = weight.mul_(factor).bitwise_right_shift_(32).add_(1)
         left = USABLE - freq.sum(1, keepdim=True)
         return freq.scatter_add_(1, best.to(torch.int64), left)
+
+    def _steps(self, scores: Tensor) -> Tensor:
+        """int16 (R, symbols): coding/tables.steps_from_scores of scores int32."""
+        high = scores.amax(1, keepdim=True)
+        distance = (high - scores).clamp_(max=len(self._exp2) - 1).to(torch.int64)
+        total = _look(self._exp2, distance).to(torch.int64).sum(1, keepdim=True)
+        # log2_steps: the ten leading bits from a table, the others counted.
+        shift = (total >= self._powers).sum(1, keepdim=True)
+        log = self._log2[total >> shift] + shift * SCORE_ONE
+        top = high + (log - PRECISION * SCORE_ONE).to(torch.int32)
+        return (top - scores).clamp_(max=MOST_STEPS).to(torch.int16)
 
     def _by_slices(self, part: Callable[[slice], Tensor], rows: int, width: int) -> Tensor:
         """The parts of all rows, one under the other; what each takes to compute is bounded."""

@@ -17,9 +17,12 @@ import numpy.typing as npt
 from ..errors import OptionError
 from ..models import FAMILIES
 
-#: What `encode(predictor=...)` accepts. "auto" is the model's network if a model is given, and the
-#: best predictor that needs none otherwise.
-CHOICES = ("auto", "adaptive", "stored", *FAMILIES)
+#: A network's probabilities as the prior of the adaptive mixer.
+HYBRID = "hybrid"
+
+#: What `encode(predictor=...)` accepts. "auto" is HYBRID if a model is given, otherwise the best
+#: predictor that needs none.
+CHOICES = ("auto", "adaptive", "stored", HYBRID, *FAMILIES)
 
 
 class Coder(Protocol):
@@ -78,16 +81,16 @@ def resolve(choice: str, family: str | None) -> str:
         OptionError: the choice and the model do not go together.
     """
     if family is None:
-        if choice in FAMILIES:
+        if choice in (HYBRID, *FAMILIES):
             raise OptionError(f"the predictor {choice} needs a model: give model=... (--model)")
         return "adaptive" if choice == "auto" else choice
-    if choice not in ("auto", family):
-        raise OptionError(f"the model is for the predictor {family}, not {choice}")
-    return family
+    if choice not in ("auto", HYBRID, family):
+        raise OptionError(f"the model is for the predictors {HYBRID} and {family}, not {choice}")
+    return HYBRID if choice == "auto" else choice
 
 
 def coder_factory(name: str, parameters: bytes | None = None) -> CoderFactory:
-    """What makes the coders of a predictor; imports its code (and numba) only now.
+    """What makes the coders of a predictor without a model; imports its code (and numba) only now.
 
     Args:
         name: the predictor's name in blobs, not "stored", which has no coders.

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
+from tokenzip.coding.logarithms import log2_steps
 
 from .contexts import Geometry
-from .logs import integer_sqrt, log2_steps
+from .logs import integer_sqrt
 
 ROUNDS = 15
 #: Length of a normalised vector.

@@ -8,22 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.decoder import all_exhausted, open_lanes
-from tokenzip.coding.decoder import new_state as new_lanes
 from tokenzip.coding.encoder import encode_lane
 from tokenzip.errors import CorruptError, UnsupportedVersionError
 
 from ..lanes import join_lanes, split_lanes
-from .classes import find_classes
-from .contexts import context_set, geometry
-from .kernel import DECODE, ENCODE, code_blocks, recount
-from .state import forget_classes, new_block, new_scratch, new_state, with_more_room
+from .contexts import geometry
+from .learner import Learner
 
 #: Version of everything in this package that a blob's bits depend on.
 VERSION = 1
-#: Symbols after which classes are learned for the first time; then again whenever their number has
-#: grown twofold, and fourfold once it is large.
-FIRST_CLASSES_AFTER = 1024
-LARGE = 1 << 16
 #: A chunk of fewer symbols is one lane: a lane costs about five bytes.
 SYMBOLS_FOR_LANES = 1 << 14
 MOST_LANES = 8
@@ -44,9 +37,7 @@ class AdaptiveCoder:
     def __init__(self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int) -> None:
         self._frame = tuple(frame)
         self._layout = geometry(alphabet, self._frame, chunk_tokens)
-        self._contexts = context_set(self._layout)
-        self._symbols_to_come = chunk_tokens * (2 if self._layout.split else 1)
-        self.reset()
+        self._learner = Learner(self._layout, chunk_tokens * (2 if self._layout.split else 1))
 
     def parameters(self) -> bytes:
         """One byte: the version of the predictor."""
@@ -75,19 +66,16 @@ class AdaptiveCoder:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._state = new_state(self._layout, self._contexts, self._symbols_to_come)
-        self._scratch = new_scratch(self._layout, self._contexts, self._state)
-        self._block = new_block(self._layout, self._contexts)
-        self._segments: list[Tokens] = []
-        self._seen = 0
-        self._next_classes = FIRST_CLASSES_AFTER
+        self._learner.reset()
 
     def encode(self, tokens: Tokens) -> bytes:
         """The payload of tokens uint16 (T, *frame), T >= 1."""
         symbols = self._to_symbols(tokens)
         cum = np.empty(symbols.size, np.uint32)
         freq = np.empty(symbols.size, np.uint32)
-        self._run(symbols, ENCODE, cum=cum, freq=freq)
+        self._learner.begin(symbols)
+        self._learner.encode(cum, freq)
+        self._learner.end()
         lanes = self._lanes(symbols.size)
         by_row = (len(symbols), self._layout.rows, self._layout.columns)
         words = [
@@ -109,7 +97,10 @@ class AdaptiveCoder:
         symbols = np.zeros(shape, np.uint16).reshape(-1, self._layout.positions)
         words, bounds = split_lanes(payload, self._lanes(symbols.size))
         lanes = open_lanes(words, bounds)
-        self._run(symbols, DECODE, lanes=lanes, words=words)
+        self._learner.begin(symbols)
+        if not self._learner.decode(lanes, words):
+            raise CorruptError("the payload's words lead outside the tables", where="payload")
+        self._learner.end()
         if not all_exhausted(lanes):
             raise CorruptError("the payload has words left over", where="payload")
         return self._to_tokens(symbols, frames)
@@ -118,74 +109,12 @@ class AdaptiveCoder:
         """Learn from tokens uint16 (T, *frame) as if they had been coded."""
         symbols = self._to_symbols(tokens)
         unused = np.empty(symbols.size, np.uint32)
-        self._run(symbols, ENCODE, cum=unused, freq=unused)
+        self._learner.begin(symbols)
+        self._learner.encode(unused, unused)
+        self._learner.end()
 
     def _lanes(self, symbols: int) -> int:
         return min(self._layout.rows, MOST_LANES) if symbols >= SYMBOLS_FOR_LANES else 1
-
-    def _run(
-        self,
-        symbols: Tokens,
-        mode: int,
-        *,
-        cum: NDArray[np.uint32] | None = None,
-        freq: NDArray[np.uint32] | None = None,
-        lanes: NDArray[np.uint64] | None = None,
-        words: NDArray[np.uint32] | None = None,
-    ) -> None:
-        """Take the state through all of `symbols` (T, positions), block by block."""
-        layout = self._layout
-        cum = np.empty(0, np.uint32) if cum is None else cum
-        freq = np.empty(0, np.uint32) if freq is None else freq
-        lanes = new_lanes(1) if lanes is None else lanes
-        words = np.empty(0, np.uint32) if words is None else words
-        at = 0
-        while at < symbols.size or self._pending:
-            if not self._pending and layout.learns_classes and self._seen >= self._next_classes:
-                self._learn_classes(symbols[: at // layout.positions], symbols, at)
-            stop = symbols.size
-            if layout.learns_classes:
-                stop = min(stop, at + self._next_classes - self._seen)
-            done = code_blocks(
-                self._state, layout, self._scratch, self._block, symbols, at, stop, mode,
-                cum, freq, lanes, words,
-            )  # fmt: skip
-            if done < 0:
-                raise CorruptError("the payload's words lead outside the tables", where="payload")
-            self._seen += done - at
-            at = done
-            if self._pending:
-                self._make_room()
-        if layout.learns_classes:
-            self._segments.append(symbols.copy())
-
-    @property
-    def _pending(self) -> bool:
-        """Whether symbols of the last block wait for room in a pool."""
-        return bool(self._block.pending[0] < self._block.pending[1])
-
-    def _make_room(self) -> None:
-        """Enlarge what is full."""
-        state = self._state
-        token_lists = with_more_room(state.token_lists, state.token_terms.bits.size)
-        mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.bits.size)
-        self._state = state._replace(token_lists=token_lists, mixed_lists=mixed_lists)
-
-    def _learn_classes(self, whole_frames: Tokens, symbols: Tokens, at: int) -> None:
-        """Find the classes anew in all that was seen and count it again by them."""
-        layout = self._layout
-        self._next_classes = self._seen * (2 if self._seen < LARGE else 4)
-        segments = [*self._segments, whole_frames]
-        if not any(len(s) for s in segments):
-            return
-        self._state.shared.classes[:] = find_classes(segments, layout)
-        forget_classes(self._state)
-        for segment, stop in [*((s, s.size) for s in self._segments), (symbols, at)]:
-            done = 0
-            while done < stop:
-                done = recount(self._state, layout, self._scratch, segment, done, stop)
-                if done < stop:
-                    self._make_room()
 
     def _to_symbols(self, tokens: Tokens) -> Tokens:
         """(T, positions) of what is coded: the tokens, or their high and low halves in turn."""

@@ -111,7 +111,8 @@ class Geometry(NamedTuple):
 
     Frames of rows x columns symbols of `alphabet`, `planes` kinds of positions (position p belongs
     to plane p % planes), `split` where a token is two symbols side by side, the high half first,
-    with `low_bits` bits in the low one.
+    with `low_bits` bits in the low one; `step` positions beside each other make what a context
+    counts as a column.
     """
 
     rows: int
@@ -123,6 +124,7 @@ class Geometry(NamedTuple):
     split: bool
     low_bits: int
     block_symbols: int
+    step: int
 
     @property
     def learns_classes(self) -> bool:
@@ -150,6 +152,13 @@ def _block_symbols(rows: int, columns: int) -> int:
     return -(-columns // -(-columns // most))
 
 
+def classes_for(symbols: int, planes: int) -> int:
+    """How many classes an alphabet of so many symbols has in each plane."""
+    if symbols <= LARGEST_IDENTITY_ALPHABET:
+        return symbols
+    return CLASSES if planes == 1 else CLASSES_OF_A_PLANE
+
+
 def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
     """The layout of `tokens` tokens in frames of this shape.
 
@@ -170,12 +179,9 @@ def geometry(alphabet: int, frame: tuple[int, ...], tokens: int) -> Geometry:
         symbols = 1 << ((alphabet - 1).bit_length() - low_bits)
         columns *= 2
         planes = max(2, 2 * planes)
-    classes = CLASSES if planes == 1 else CLASSES_OF_A_PLANE
-    if symbols <= LARGEST_IDENTITY_ALPHABET:
-        classes = symbols
     return Geometry(
-        rows, columns, rows * columns, planes, symbols, classes, split, low_bits,
-        _block_symbols(rows, columns),
+        rows, columns, rows * columns, planes, symbols, classes_for(symbols, planes), split,
+        low_bits, _block_symbols(rows, columns), 2 if split else 1,
     )  # fmt: skip
 
 
@@ -210,7 +216,7 @@ def _usable(context: Context, layout: Geometry) -> bool:
 
 def context_set(layout: Geometry) -> ContextSet:
     """The contexts for a layout, chosen from its shape and alphabet alone."""
-    step = 2 if layout.split else 1
+    step = layout.step
     if layout.columns == step and layout.rows == 1:
         kind, lists = "stream", _STREAM
     elif layout.rows == 1:

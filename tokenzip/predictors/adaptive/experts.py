@@ -10,23 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 from tokenzip.coding.compiled import compiled
+from tokenzip.coding.logarithms import log2_steps
+from tokenzip.coding.tables import MOST_STEPS
 
 from .lists import fetch_symbols
-from .logs import BASE_SHIFT, GAINS, LOG_STEPS, LOWEST_GAIN, gain, integer_sqrt, log2_steps
+from .logs import BASE_SHIFT, GAINS, LOG_STEPS, LOWEST_GAIN, gain, integer_sqrt
 from .state import LENGTH, LEVELS, START, TABLE, TOTAL, WEIGHT_ONE
 
 # Scores are summed with ten bits below the step; weights (16 bits) lose six for it.
 SCORE_SHIFT = 10
 WEIGHT_SHIFT = 6
 MOST_WEIGHT = 4 * WEIGHT_ONE
-# No symbol's or class's probability counts as less than 2**-25.
-MOST_STEPS = 25 * 64
-# log2 of the prior's strength in counts of classes, in steps: 2.
-CLASS_ALPHA = 1 * 64
 # What keeps Adagrad's first steps small: the square of one nat in units of 2**-10 bit.
 CALM = 1 << 21
-# The learning rate 0.05 in units of 2**-12.
-WEIGHT_RATE = 205
 # Rows that are fetched before they are scored.
 FETCHED = 2
 _ONE = np.int64(1)
@@ -134,7 +130,7 @@ def learn_lists(lists, experts, rows, levels, begins, said, gains, freq, x, plac
 
 
 @compiled
-def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  # type: ignore[no-untyped-def]
+def score_classes(counts, experts, rows, plane, mass, alpha, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
     score[:] = 0
@@ -142,7 +138,7 @@ def score_classes(counts, experts, rows, plane, mass, score, levels, growth):  #
         steps = np.int64(MOST_STEPS)
         if mass[k] > 0:
             steps = min(steps, np.int64(24 * 64) - log2_steps(mass[k]))
-        base[k] = steps - CLASS_ALPHA + BASE_SHIFT
+        base[k] = steps - alpha + BASE_SHIFT
     for r in range(rows.size):
         row = rows[r]
         level = _level(counts.table[row, mass.size])

@@ -19,13 +19,12 @@ import numpy as np
 
 from tokenzip.coding.compiled import compiled
 from tokenzip.coding.decoder import advance, peek
-from tokenzip.coding.tables import cumulative, frequencies_from_scores, symbol_at
+from tokenzip.coding.logarithms import log2_steps
+from tokenzip.coding.tables import MOST_STEPS, cumulative, frequencies_from_scores, symbol_at
 
 from .experts import (
-    MOST_STEPS,
     MOST_WEIGHT,
     SCORE_SHIFT,
-    WEIGHT_RATE,
     add_gradient,
     fetch_first,
     learn_classes,
@@ -43,18 +42,12 @@ from .lists import (
     fetch_rows,
     has_room,
 )
-from .logs import BASE_SHIFT, log2_steps
+from .logs import BASE_SHIFT
 from .state import LEAST_SHARPNESS, MOST_SHARPNESS
 
 #: What the loop does with each symbol.
 ENCODE, DECODE = 0, 1
 
-# log2 of the prior's strength in counts, in steps: 32 and 16.
-TOKEN_ALPHA = 5 * 64
-MIXED_ALPHA = 4 * 64
-# Learning rates: of sharpness 0.061 in units of 2**-16, of bonuses 0.05 a symbol.
-SHARPNESS_RATE = 4000
-BONUS_RATE = 18904
 MOST_BONUS = 1 << 22
 # Symbols whose counts are fetched before they are counted.
 COUNTS_FETCHED = 2
@@ -170,32 +163,35 @@ def _plain_steps(layout, unigram, begin, end, plain):  # type: ignore[no-untyped
         log_total = log2_steps(total)
         for s in range(unigram.shape[1]):
             steps = log_total - log2_steps(2 * unigram[z, s] + 1)
-            plain[z, s] = min(steps, np.int64(MOST_STEPS))
+            plain[z, s] = np.int16(min(steps, np.int64(MOST_STEPS)))
 
 
 @compiled
-def _begin_first(plain, score, base):  # type: ignore[no-untyped-def]
+def _begin_first(prior, alpha, score, base):  # type: ignore[no-untyped-def]
     """Scores and bases (see experts.score_lists) of the first distribution."""
+    shift = np.int32(BASE_SHIFT - alpha)
     for s in range(score.size):
-        score[s] = -(plain[s] << np.int32(SCORE_SHIFT))
-        base[s] = plain[s] + np.int32(BASE_SHIFT - TOKEN_ALPHA)
+        steps = np.int32(prior[s])
+        score[s] = -(steps << np.int32(SCORE_SHIFT))
+        base[s] = steps + shift
 
 
 @compiled
-def _begin_last(steps, best_freq, class_score, symbol_class, score, base):  # type: ignore[no-untyped-def]
+def _begin_last(steps, best_freq, class_score, symbol_class, alpha, score, base):  # type: ignore[no-untyped-def]
     """The same of the last one: the first one's steps and what the classes say."""
     top = np.int32(_CERTAIN - log2_steps(np.int64(best_freq)))
+    shift = np.int32(BASE_SHIFT - alpha)
     for s in range(score.size):
         surprise = min(np.int32(top - steps[s]), np.int32(MOST_STEPS))
-        base[s] = surprise + np.int32(BASE_SHIFT - MIXED_ALPHA)
+        base[s] = surprise + shift
     for s in range(score.size):
         score[s] = (steps[s] << np.int32(SCORE_SHIFT)) + class_score[np.uint64(symbol_class[s])]
 
 
 @compiled
-def _first_distribution(state, scratch, rows, plane):  # type: ignore[no-untyped-def]
-    """Plain frequency and the token contexts: scratch.first_freq, and its best symbol."""
-    _begin_first(scratch.plain[plane], scratch.score, scratch.base)
+def _first_distribution(state, scratch, rows, plane, prior):  # type: ignore[no-untyped-def]
+    """The prior and the token contexts: scratch.first_freq, and its best symbol."""
+    _begin_first(prior, state.tuning.token_alpha, scratch.score, scratch.base)
     fetch_first(state.token_lists, rows)
     score_lists(
         state.token_lists, state.token_experts, rows, plane, scratch.base, scratch.score,
@@ -216,10 +212,13 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
     _class_masses(scratch.first_freq, symbol_class, scratch.mass)
     score_classes(
         state.class_counts, state.class_experts, class_rows, plane, scratch.mass,
-        scratch.class_score, scratch.class_levels, scratch.class_growth,
+        state.tuning.class_alpha, scratch.class_score, scratch.class_levels, scratch.class_growth,
     )  # fmt: skip
     best_freq = scratch.first_freq[best]
-    _begin_last(scratch.steps, best_freq, scratch.class_score, symbol_class, score, scratch.base)
+    _begin_last(
+        scratch.steps, best_freq, scratch.class_score, symbol_class, state.tuning.mixed_alpha,
+        score, scratch.base,
+    )  # fmt: skip
     score_lists(
         state.mixed_lists, state.mixed_experts, mixed_rows, plane, scratch.base, score,
         scratch.mixed_levels, scratch.mixed_begins, scratch.mixed_said, scratch.mixed_gains,
@@ -234,15 +233,37 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
 
 
 @compiled
-def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore[no-untyped-def]
-    """Collect what symbol x, number j of the block, teaches.
+def predict(state, layout, scratch, block, symbols, t, p, j, prior):  # type: ignore[no-untyped-def]
+    """The table of the symbol at (t, p), number j of its block, in scratch.last_freq.
 
-    lesson: whether it teaches the token experts, who have most to read and learn as well from half
-    of the symbols.
+    prior int16 (A,): steps below certainty of every symbol before any context has voted. Returns
+    the pattern, for `learn`.
     """
+    plane = p % layout.planes
+    _look(state, layout, symbols, t, p, scratch.seen)
+    own = _shared_index(layout, symbols, t, p)
+    _find_rows(state.token_terms, layout, scratch.seen, own, p, block.token_rows[j])
+    _find_rows(state.class_terms, layout, scratch.seen, own, p, block.class_rows[j])
+    _find_rows(state.mixed_terms, layout, scratch.seen, own, p, block.mixed_rows[j])
+    fetch_rows(state.token_lists, block.token_rows[j])
+    fetch_rows(state.mixed_lists, block.mixed_rows[j])
+    fetch_classes(state.class_counts, block.class_rows[j])
+    pattern = _pattern(state.places, scratch.seen)
+    best = _first_distribution(state, scratch, block.token_rows[j], plane, prior)
+    _last_distribution(
+        state, scratch, block.class_rows[j], block.mixed_rows[j], plane, pattern, best
+    )
+    return pattern
+
+
+@compiled
+def learn(state, layout, scratch, block, t, p, j, x, pattern):  # type: ignore[no-untyped-def]
+    """Collect what symbol x at (t, p), which was just predicted, teaches."""
     shared = state.shared
     places = state.places
-    if lesson:
+    plane = p % layout.planes
+    # Half of the symbols teach the token experts, who have most to read and learn as well.
+    if (t + p) % 2 == 0:
         learn_lists(
             state.token_lists, state.token_experts, block.token_rows[j], scratch.token_levels,
             scratch.token_begins, scratch.token_said, scratch.token_gains, scratch.first_freq, x,
@@ -271,11 +292,11 @@ def _learn(state, scratch, block, j, x, plane, pattern, lesson):  # type: ignore
 
 
 @compiled
-def _train_bonus(shared):  # type: ignore[no-untyped-def]
+def _train_bonus(shared, rate):  # type: ignore[no-untyped-def]
     for m in range(shared.bonus.shape[0]):
         for i in range(shared.bonus.shape[1]):
             if shared.bonus_gradient[m, i] != 0:
-                value = shared.bonus[m, i] + ((shared.bonus_gradient[m, i] * BONUS_RATE) >> 24)
+                value = shared.bonus[m, i] + ((shared.bonus_gradient[m, i] * rate) >> 24)
                 shared.bonus[m, i] = min(max(value, -MOST_BONUS), MOST_BONUS)
                 shared.bonus_gradient[m, i] = 0
 
@@ -310,7 +331,7 @@ def _fetch_counts(state, layout, block, symbols, i):  # type: ignore[no-untyped-
 
 
 @compiled
-def _count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
+def count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
     """Count the pending symbols of a coded block, as far as the pools have room."""
     positions = layout.positions
     while block.pending[0] < block.pending[1]:
@@ -332,42 +353,50 @@ def _count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, freq, lanes, words):  # type: ignore[no-untyped-def]
+def end_block(state, block, begin, end):  # type: ignore[no-untyped-def]
+    """Learn from the block of symbols `begin` to `end`; they remain to be counted."""
+    tuning = state.tuning
+    train(state.token_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
+    train(state.class_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
+    train(state.mixed_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
+    train(state.sharpness, tuning.sharpness_rate, LEAST_SHARPNESS, MOST_SHARPNESS)
+    _train_bonus(state.shared, tuning.bonus_rate)
+    block.pending[0] = begin
+    block.pending[1] = end
+    block.pending[2] = begin
+
+
+@compiled
+def code_blocks(  # type: ignore[no-untyped-def]
+    state, layout, scratch, block, symbols, begin, stop, mode, priors, cum, freq, lanes, words
+):
     """Code whole blocks from symbol `begin` until `stop` is reached or a pool is full.
 
     symbols uint16 (T, positions): read when encoding, written when decoding. cum, freq uint32
-    (T * positions,): written when encoding. lanes uint64 (L, 4) and words uint32: read when
+    (T * positions,): written when encoding. priors int16 (n, A): of the symbols from `begin` on;
+    without any, plain frequency takes their place. lanes uint64 (L, 4) and words uint32: read when
     decoding; row r is in lane r % L. Returns the index of the next symbol to code, or -1 when the
     words cannot come from an encoder. With a full pool, symbols are left pending in `block`: give
     the pools more room and call again.
     """
     positions = layout.positions
     stop = min(stop, symbols.shape[0] * positions)
+    first = begin
     while True:
-        _count_block(state, layout, block, symbols)
+        count_block(state, layout, block, symbols)
         if block.pending[0] < block.pending[1] or begin >= stop:
             return begin
         end = min(_block_end(layout, begin), symbols.shape[0] * positions)
-        _plain_steps(layout, state.shared.unigram, begin, end, scratch.plain)
+        if priors.shape[0] == 0:
+            _plain_steps(layout, state.shared.unigram, begin, end, scratch.plain)
         for i in range(begin, end):
             t = i // positions
             p = i % positions
-            plane = p % layout.planes
             j = i - begin
-            _look(state, layout, symbols, t, p, scratch.seen)
-            own = _shared_index(layout, symbols, t, p)
-            _find_rows(state.token_terms, layout, scratch.seen, own, p, block.token_rows[j])
-            _find_rows(state.class_terms, layout, scratch.seen, own, p, block.class_rows[j])
-            _find_rows(state.mixed_terms, layout, scratch.seen, own, p, block.mixed_rows[j])
-            fetch_rows(state.token_lists, block.token_rows[j])
-            fetch_rows(state.mixed_lists, block.mixed_rows[j])
-            fetch_classes(state.class_counts, block.class_rows[j])
-            pattern = _pattern(state.places, scratch.seen)
-
-            best = _first_distribution(state, scratch, block.token_rows[j], plane)
-            _last_distribution(
-                state, scratch, block.class_rows[j], block.mixed_rows[j], plane, pattern, best
-            )
+            prior = scratch.plain[p % layout.planes]
+            if priors.shape[0]:
+                prior = priors[i - first]
+            pattern = predict(state, layout, scratch, block, symbols, t, p, j, prior)
             if mode == DECODE:
                 lane = (p // layout.columns) % lanes.shape[0]
                 quantile = peek(lanes, lane)
@@ -380,17 +409,8 @@ def code_blocks(state, layout, scratch, block, symbols, begin, stop, mode, cum, 
                 x = np.int64(symbols[t, p])
                 cum[i] = cumulative(scratch.last_freq, x)
                 freq[i] = scratch.last_freq[x]
-            lesson = (t + p) % 2 == 0
-            _learn(state, scratch, block, j, x, plane, pattern, lesson)
-
-        train(state.token_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
-        train(state.class_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
-        train(state.mixed_experts, WEIGHT_RATE, -MOST_WEIGHT, MOST_WEIGHT)
-        train(state.sharpness, SHARPNESS_RATE, LEAST_SHARPNESS, MOST_SHARPNESS)
-        _train_bonus(state.shared)
-        block.pending[0] = begin
-        block.pending[1] = end
-        block.pending[2] = begin
+            learn(state, layout, scratch, block, t, p, j, x, pattern)
+        end_block(state, block, begin, end)
         begin = end
 
 

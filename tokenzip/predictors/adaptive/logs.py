@@ -1,9 +1,8 @@
-"""Logarithms in integers: 64 steps a bit (SCORE_ONE), from tables computed without a float.
+"""What counts add to scores, in steps of 1/64 bit.
 
-`log2_steps(v)` is round(64 * log2(v)) for v < 1024 and within one step of it above. `LOG_CODES`
-holds the logarithms of counts in a byte, and `gain` is the growth of a score when evidence is
-added to one unit of prior, close to 64 * log2(1 + 2**(u / 64)): arithmetic without tables, which
-is done for 16 symbols at once.
+`LOG_CODES` holds the logarithms of counts in a byte, and `gain` is the growth of a score when
+evidence is added to one unit of prior, close to 64 * log2(1 + 2**(u / 64)): arithmetic without
+tables, which is done for 16 symbols at once.
 """
 
 from __future__ import annotations
@@ -13,29 +12,16 @@ from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
 from tokenzip.coding.constants import SCORE_ONE
-
-_DIRECT = 1024
-
-
-def _rounded_log2(power: int) -> int:
-    """round(log2(power) / 2) for power = v**(2 * SCORE_ONE), that is round(SCORE_ONE * log2 v)."""
-    return ((power << 1).bit_length() - 1) // 2
-
+from tokenzip.coding.logarithms import DIRECT, LOG2_STEPS
 
 #: Largest count that is kept.
 MOST_COUNT = 65535
-#: LOG2_STEPS[v] = round(64 * log2 v) for 1 <= v < 1024; entry 0 is never meant to be read.
-LOG2_STEPS: NDArray[np.int16] = np.array(
-    [0] + [_rounded_log2(v ** (2 * SCORE_ONE)) for v in range(1, _DIRECT)], np.int16
-)
-LOG2_STEPS.setflags(write=False)
-
 #: Steps between two codes.
 CODE_STEPS = 4
 #: LOG_CODES[c]: 1 + 16 * log2 c, rounded, at most 255; 0 for a count of 0.
 LOG_CODES: NDArray[np.uint8] = np.zeros(MOST_COUNT + 1, np.uint8)
 for _power in range(7):
-    _counts = np.arange(1 if _power == 0 else _DIRECT << (_power - 1), _DIRECT << _power)
+    _counts = np.arange(1 if _power == 0 else DIRECT << (_power - 1), DIRECT << _power)
     _steps = LOG2_STEPS[_counts >> _power].astype(np.int64) + _power * SCORE_ONE
     LOG_CODES[_counts] = np.minimum(1 + (_steps + CODE_STEPS // 2) // CODE_STEPS, 255)
 LOG_CODES.setflags(write=False)
@@ -71,23 +57,6 @@ GAINS: NDArray[np.int16] = np.array(
     (np.clip(_steps, 0, 2 * KNEE) ** 2 >> 10) + np.maximum(_steps - 2 * KNEE, 0), np.int16
 )
 GAINS.setflags(write=False)
-
-
-@compiled
-def log2_steps(v):  # type: ignore[no-untyped-def]
-    """round(64 * log2(v)) of an integer v >= 1, rounded down to ten leading bits first."""
-    shift = np.int64(0)
-    rest = np.int64(v)
-    if rest >= np.int64(1) << np.int64(42):
-        rest >>= np.int64(32)
-        shift += np.int64(32)
-    if rest >= np.int64(1) << np.int64(26):
-        rest >>= np.int64(16)
-        shift += np.int64(16)
-    while rest >= np.int64(1024):
-        rest >>= np.int64(1)
-        shift += np.int64(1)
-    return np.int64(LOG2_STEPS[rest]) + shift * np.int64(64)
 
 
 @compiled

@@ -23,8 +23,6 @@ LEVELS = 12
 #: Fixed point of the expert weights (65,536 is 1) and of the sharpness (2**20 is 1).
 WEIGHT_ONE = 1 << 16
 SHARPNESS_ONE = 1 << 20
-FIRST_WEIGHT = WEIGHT_ONE * 15 // 100
-FIRST_CLASS_WEIGHT = WEIGHT_ONE * 10 // 100
 #: Entries of a pool to begin with.
 FIRST_POOL = 1 << 12
 LEAST_SHARPNESS, MOST_SHARPNESS = SHARPNESS_ONE // 4, 2 * SHARPNESS_ONE - 1
@@ -42,6 +40,43 @@ TABLE_SHARE = 8
 _FEWEST_ROWS = 8
 _MOST_LIST_ROWS = 18
 _MOST_CLASS_ROWS = 16
+
+
+class Tuning(NamedTuple):
+    """How much contexts count at first, and how fast that is learned.
+
+    Attributes:
+        first_weight: of contexts that count symbols; WEIGHT_ONE is 1. Likewise
+        first_class_weight: of those that count classes.
+        token_alpha: log2 of the prior's strength in counts, in steps (1/64 bit): of token contexts,
+        mixed_alpha: of mixed ones, and
+        class_alpha: of class contexts.
+        weight_rate: learning rate of the weights in units of 2**-12.
+        sharpness_rate: of the two sharpnesses in units of 2**-16.
+        bonus_rate: of the candidates' bonuses.
+    """
+
+    first_weight: int
+    first_class_weight: int
+    token_alpha: int
+    mixed_alpha: int
+    class_alpha: int
+    weight_rate: int
+    sharpness_rate: int
+    bonus_rate: int
+
+
+#: On top of plain frequency, contexts know nearly all: they speak up from the first symbol.
+ADAPTIVE = Tuning(
+    first_weight=WEIGHT_ONE * 15 // 100,
+    first_class_weight=WEIGHT_ONE * 10 // 100,
+    token_alpha=5 * 64,
+    mixed_alpha=4 * 64,
+    class_alpha=1 * 64,
+    weight_rate=205,
+    sharpness_rate=4000,
+    bonus_rate=18904,
+)
 
 
 class Places(NamedTuple):
@@ -109,7 +144,7 @@ class Scratch(NamedTuple):
     """Room for the work on one symbol; nothing in it outlives the symbol but `plain`."""
 
     seen: Array  # int64 (2D,): neighbours' symbols, then their classes
-    plain: Array  # int32 (planes, A): steps below certainty by plain frequency, for a block
+    plain: Array  # int16 (planes, A): steps below certainty by plain frequency, for a block
     base: Array  # int32 (A,): what a count is compared with
     score: Array  # int32 (A,)
     steps: Array  # int32 (A,): sharpened scores, 0 for the best
@@ -143,6 +178,7 @@ class Block(NamedTuple):
 
 
 class State(NamedTuple):
+    tuning: Tuning
     places: Places
     token_terms: Terms
     class_terms: Terms
@@ -212,7 +248,9 @@ def _experts(shape: tuple[int, int], first: int) -> Experts:
     )
 
 
-def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
+def new_state(
+    layout: Geometry, contexts: ContextSet, tokens: int, tuning: Tuning = ADAPTIVE
+) -> State:
     """The state before anything was seen; `tokens` (symbols to come) sizes the hashed tables."""
     index: dict[Neighbour, int] = {}
     for group in (contexts.tokens, contexts.classes, contexts.mixed):
@@ -235,6 +273,7 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
     class_rows = _rows(class_terms)
     first_classes = np.arange(layout.alphabet) % layout.classes
     return State(
+        tuning,
         Places(neighbours, pattern, copies),
         token_terms,
         class_terms,
@@ -245,9 +284,9 @@ def new_state(layout: Geometry, contexts: ContextSet, tokens: int) -> State:
             np.zeros((class_rows, layout.classes), np.uint8),
         ),
         _lists(_rows(mixed_terms), layout.alphabet),
-        _experts((len(contexts.tokens), layout.planes * LEVELS), FIRST_WEIGHT),
-        _experts((len(contexts.classes), layout.planes * LEVELS), FIRST_CLASS_WEIGHT),
-        _experts((len(contexts.mixed), layout.planes * LEVELS), FIRST_WEIGHT),
+        _experts((len(contexts.tokens), layout.planes * LEVELS), tuning.first_weight),
+        _experts((len(contexts.classes), layout.planes * LEVELS), tuning.first_class_weight),
+        _experts((len(contexts.mixed), layout.planes * LEVELS), tuning.first_weight),
         _experts((2, layout.planes), SHARPNESS_ONE),
         Shared(
             np.zeros((layout.planes, layout.alphabet), np.int64),
@@ -268,7 +307,7 @@ def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch
 
     return Scratch(
         seen=np.zeros(2 * len(state.places.neighbours), np.int64),
-        plain=np.zeros((layout.planes, alphabet), np.int32),
+        plain=np.zeros((layout.planes, alphabet), np.int16),
         base=symbols(),
         score=symbols(),
         steps=symbols(),

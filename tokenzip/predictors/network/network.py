@@ -6,8 +6,8 @@ and all sites at once, the decoder frame by frame and step by step.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,6 @@ class Network:
         self._candidates = ops.places(places(spec.features.candidates))
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
-        self._decoder: tuple[Any, Array] | None = None
 
     # Both ways
 
@@ -82,13 +81,33 @@ class Network:
 
     def intervals(self, symbols: Array, state: State) -> tuple[Array, Array, State]:
         """cum and freq, int32 (N, T, S, P), of symbols (N, HISTORY + T, S + 1, P)."""
+        ops, sites = self._ops, self.geometry.sites
+        shape = (len(symbols), symbols.shape[1] - HISTORY, sites, 1)
+        cums, freqs = [], []
+        rows, state = self._rows(symbols, state)
+        for plane, (z, output, candidates) in enumerate(rows):
+            targets = ops.contiguous(symbols[:, HISTORY:, :sites, plane]).reshape(-1)
+            cum, freq = ops.intervals(z, output, candidates, targets)
+            cums.append(cum.reshape(shape))
+            freqs.append(freq.reshape(shape))
+        return ops.concatenate(cums, 3), ops.concatenate(freqs, 3), state
+
+    def priors(self, symbols: Array, state: State) -> tuple[Array, State]:
+        """Steps below certainty, int16 (N, T, S, P, alphabet of symbols), at the same places."""
+        ops, sites = self._ops, self.geometry.sites
+        shape = (len(symbols), symbols.shape[1] - HISTORY, sites, 1, self.geometry.symbols)
+        rows, state = self._rows(symbols, state)
+        parts = [ops.priors(*of_plane).reshape(shape) for of_plane in rows]
+        return ops.concatenate(parts, 3), state
+
+    def _rows(self, symbols: Array, state: State) -> tuple[Iterator[tuple[Any, ...]], State]:
+        """For every plane what its output layer sees, the layer, and the candidates, by rows."""
         ops, planes = self._ops, self._planes
         frames, sites = symbols.shape[1] - HISTORY, self.geometry.sites
         embedded = ops.embed(self._embedding, symbols)
         features, state = self._features(symbols, embedded, frames, state)
-        shape = (len(symbols), frames, sites, 1)
-        cums, freqs = [], []
-        for plane, head in enumerate(self._heads):
+
+        def of_plane(plane: int, head: _Head) -> tuple[Any, ...]:
             # Of the site itself, the planes before this one.
             known = plane if planes > 1 else 1
             x = ops.inputs(
@@ -96,18 +115,15 @@ class Network:
                 *(HISTORY, frames, self.none, known),
             )
             z = ops.dense(x, head.hidden, 0, add=head.base(features))
-            of_plane = symbols
+            own = symbols
             if planes > 1:
-                of_plane = ops.contiguous(symbols[..., plane : plane + 1])
-            found = ops.windows(of_plane, self._candidates, HISTORY, frames)
+                own = ops.contiguous(symbols[..., plane : plane + 1])
+            found = ops.windows(own, self._candidates, HISTORY, frames)
             # Not by -1, which does not work where there are no candidates.
-            candidates = found.reshape(math.prod(shape), found.shape[3])
-            targets = ops.contiguous(symbols[:, HISTORY:, :sites, plane]).reshape(-1)
-            rows = z.reshape(-1, z.shape[-1])
-            cum, freq = ops.intervals(rows, head.output, candidates, targets)
-            cums.append(cum.reshape(shape))
-            freqs.append(freq.reshape(shape))
-        return ops.concatenate(cums, 3), ops.concatenate(freqs, 3), state
+            candidates = found.reshape(len(symbols) * frames * sites, found.shape[3])
+            return z.reshape(-1, z.shape[-1]), head.output, candidates
+
+        return (of_plane(plane, head) for plane, head in enumerate(self._heads)), state
 
     # Decoding
 
@@ -118,16 +134,26 @@ class Network:
 
         rows: which lanes the sites (of all clips) are in.
         """
-        ops = self._ops
-        decoder, order = self._decoder = self._decoder or self._new_decoder()
-        features, state = self._features(symbols, embedded, 1, state)
-        # In the order of wavefronts, so that each one's sites are side by side.
-        bases = [ops.contiguous(head.base(features)[:, :, order]) for head in self._heads]
-        ops.decode_head(decoder, symbols, embedded, bases, lanes, rows)
+        bases, state = self.bases(symbols, embedded, state)
+        self._ops.decode_head(self.decoder, symbols, embedded, bases, lanes, rows)
         return state
 
-    def _new_decoder(self) -> tuple[Any, Array]:
-        """The backend's head, and the order of wavefronts: made only where something is decoded."""
+    def bases(self, symbols: Array, embedded: Array, state: State) -> tuple[list[Array], State]:
+        """What `ops.decode_head` wants of the body for the last frame, plane by plane."""
+        _, order = self._decoder_and_order
+        features, state = self._features(symbols, embedded, 1, state)
+        # In the order of wavefronts, so that each one's sites are side by side.
+        bases = [self._ops.contiguous(head.base(features)[:, :, order]) for head in self._heads]
+        return bases, state
+
+    @property
+    def decoder(self) -> Any:
+        """The backend's head."""
+        return self._decoder_and_order[0]
+
+    @cached_property
+    def _decoder_and_order(self) -> tuple[Any, Array]:
+        """The backend's head and the order of wavefronts, made where something is decoded."""
         waves = wavefronts(self.geometry)
         order = np.concatenate(waves)
         around = _Around(self._model.spec, order)

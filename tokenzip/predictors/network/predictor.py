@@ -52,16 +52,20 @@ class Backend:
 class NetworkPredictor:
     """Codes chunks by a model.
 
+    Attributes:
+        ops: the backend's operations.
+        network: the model's, by these.
+
     Raises:
         OptionError: the backend or the device is unknown.
         MissingDependencyError: the backend's package is not installed.
     """
 
     def __init__(self, model: Model, backend: Backend) -> None:
-        self._ops = operations(backend.name, backend.device, backend.threads)
-        self._network = Network(model, self._ops)
-        cuda = str(getattr(self._ops, "device", "cpu")).startswith("cuda")
-        self._batch = backend.batch or (_BATCH_CUDA if cuda else _BATCH[self._ops.name])
+        self.ops = operations(backend.name, backend.device, backend.threads)
+        self.network = Network(model, self.ops)
+        cuda = str(getattr(self.ops, "device", "cpu")).startswith("cuda")
+        self._batch = backend.batch or (_BATCH_CUDA if cuda else _BATCH[self.ops.name])
 
     def parameters(self) -> bytes:
         """The parameter bytes of blobs."""
@@ -71,7 +75,7 @@ class NetworkPredictor:
         """The payloads of chunks, tokens uint16 (frames, *frame) each."""
         sizes = [len(chunk) for chunk in chunks]
         return _batched(
-            lambda some: encode_batch(self._network, self._ops, some), chunks, sizes, self._batch
+            lambda some: encode_batch(self.network, self.ops, some), chunks, sizes, self._batch
         )
 
     def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[Tokens]:
@@ -83,7 +87,7 @@ class NetworkPredictor:
 
         def work(some: Sequence[tuple[bytes, int]]) -> list[Tokens]:
             of, lengths = zip(*some, strict=True)
-            return decode_batch(self._network, self._ops, of, lengths)
+            return decode_batch(self.network, self.ops, of, lengths)
 
         pairs = list(zip(payloads, frames, strict=True))
         return _batched(work, pairs, frames, self._batch)

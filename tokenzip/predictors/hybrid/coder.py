@@ -1,0 +1,287 @@
+"""HybridCoder: chunks of frames to payloads and back (FORMAT.md section 10.8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...coding.decoder import all_exhausted, open_lanes
+from ...coding.encoder import encode_lane
+from ...errors import CorruptError, UnsupportedVersionError
+from ...integer.head import LaneRows, decode_by_steps
+from ...models import HISTORY
+from ...models.geometry import Geometry
+from ...models.steps import lane_count, lane_order, wavefronts
+from ..adaptive.contexts import Geometry as Layout
+from ..adaptive.contexts import classes_for
+from ..adaptive.kernel import end_block
+from ..adaptive.learner import Learner
+from ..adaptive.state import Tuning
+from ..lanes import join_lanes, split_lanes
+from ..network.network import Network
+
+#: Version of everything that the bits of such blobs depend on, networks' tables included.
+VERSION = 1
+
+#: On top of a network contexts know what is special about a clip: they begin quietly, and a count
+#: is worth as much as the network is wrong.
+HYBRID = Tuning(
+    first_weight=4980,
+    first_class_weight=2949,
+    token_alpha=0,
+    mixed_alpha=1 * 64,
+    class_alpha=5 * 64,
+    weight_rate=120,
+    sharpness_rate=2000,
+    bonus_rate=9000,
+)
+
+#: Symbols whose priors an encoder keeps at a time: 8 MiB for an alphabet of 1024.
+_PRIOR_ROWS = 1 << 12
+
+Tokens = npt.NDArray[np.uint16]
+
+
+class HybridCoder:
+    """Codes runs of frames by a network and by what it has seen since the last reset.
+
+    The network's own state begins anew with every run.
+
+    Args:
+        network: of the model, by the operations `ops`.
+        frame: shape of a frame.
+        chunk_tokens: tokens that will be coded before the next reset, as far as known.
+    """
+
+    def __init__(
+        self, network: Network, ops: Any, frame: tuple[int, ...], chunk_tokens: int
+    ) -> None:
+        self._network, self._ops, self._frame = network, ops, tuple(frame)
+        geometry = network.geometry
+        symbols = chunk_tokens * geometry.planes // geometry.codebooks
+        self._learner = Learner(layout_of(geometry), symbols, HYBRID)
+        self._waves = wavefronts(geometry)
+
+    def parameters(self) -> bytes:
+        """One byte: the version of the predictor."""
+        return bytes([VERSION])
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._learner.reset()
+
+    def encode(self, tokens: Tokens) -> bytes:
+        """The payload of tokens uint16 (T, *frame), T >= 1."""
+        cum, freq = self._intervals(tokens)
+        frames = len(tokens)
+        by_frame = cum.reshape(frames, -1), freq.reshape(frames, -1)
+        geometry = self._network.geometry
+        orders = lane_order(geometry, lane_count(geometry, frames))
+        return join_lanes(
+            [
+                encode_lane(*(part[:, order].reshape(-1).astype(np.int32) for part in by_frame))
+                for order in orders
+            ]
+        )
+
+    def observe(self, tokens: Tokens) -> None:
+        """Learn from tokens uint16 (T, *frame) as if they had been coded."""
+        self._intervals(tokens)
+
+    def decode(self, payload: bytes, frames: int) -> Tokens:
+        """The tokens uint16 (frames, *frame) of a payload.
+
+        Raises:
+            CorruptError: no encoder writes these bytes.
+        """
+        geometry, learner = self._network.geometry, self._learner
+        lanes = lane_count(geometry, frames)
+        words, bounds = split_lanes(payload, lanes)
+        states = open_lanes(words, bounds)
+        sites = np.concatenate(self._waves)
+        rows = LaneRows(
+            (sites // geometry.width % lanes).astype(np.int32)[None],
+            np.cumsum([0, *map(len, self._waves)]),
+        )
+        coded = np.zeros((frames, learner.layout.positions), np.uint16)
+        learner.begin(coded)
+        with self._ops.running():
+            self._decode_frames(coded, words, states, rows)
+        learner.end()
+        if not all_exhausted(states):
+            raise CorruptError("the payload has words left over", where="payload")
+        shape = (frames, geometry.sites, geometry.planes)
+        tokens = geometry.to_tokens(coded.reshape(shape).astype(np.int32))
+        return tokens.reshape(frames, *self._frame)
+
+    def _intervals(self, tokens: Tokens) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """cum and freq of all symbols, uint32 (T * positions,); the learner has seen them all."""
+        network, ops, learner = self._network, self._ops, self._learner
+        geometry = network.geometry
+        symbols = geometry.to_symbols(tokens)
+        cum, freq = (np.empty(symbols.size, np.uint32) for _ in range(2))
+        learner.begin(symbols.reshape(len(symbols), -1).astype(np.uint16))
+        most = max(1, _PRIOR_ROWS // learner.layout.positions)
+        with ops.running():
+            state, history = network.begin(1), network.no_symbols(1, HISTORY)
+            for start in range(0, len(symbols), most):
+                run = symbols[start : start + most]
+                frames = network.no_symbols(1, len(run))
+                frames[:, :, : geometry.sites] = ops.array(run[None])
+                history = ops.concatenate([history, frames], 1)
+                priors, state = network.priors(history, state)
+                learner.encode(cum, freq, ops.numpy(priors).reshape(run.size, geometry.symbols))
+                history = ops.contiguous(history[:, -HISTORY:])
+        learner.end()
+        return cum, freq
+
+    def _decode_frames(
+        self,
+        coded: Tokens,
+        words: npt.NDArray[np.uint32],
+        lanes: npt.NDArray[np.uint64],
+        rows: LaneRows,
+    ) -> None:
+        """Fill in `coded`, frame by frame."""
+        network, ops, learner = self._network, self._ops, self._learner
+        state = network.begin(1)
+        nothing = network.no_symbols(1, 1)
+        nothing_embedded = network.embed(nothing)
+        symbols = network.no_symbols(1, HISTORY + 1)
+        embedded = network.embed(symbols)
+        decode = _decode_at_once if ops.name == "numba" else _decode_step_by_step
+        for t in range(len(coded)):
+            learner.before_block()
+            bases, state = network.bases(symbols, embedded, state)
+            if not decode(
+                *(network, ops, learner, symbols, embedded, bases, coded, t, words, lanes, rows)
+            ):
+                raise CorruptError("the payload's words lead outside the tables", where="payload")
+            learner.after_block(learner.layout.positions)
+            symbols = ops.concatenate([symbols[:, 1:], nothing], 1)
+            embedded = ops.concatenate([embedded[:, 1:], nothing_embedded], 1)
+
+
+def layout_of(geometry: Geometry) -> Layout:
+    """How the mixer sees a network's sites and planes: a block is a frame."""
+    positions = geometry.sites * geometry.planes
+    split = geometry.split > 0
+    return Layout(
+        rows=geometry.height,
+        columns=geometry.width * geometry.planes,
+        positions=positions,
+        planes=geometry.planes,
+        alphabet=geometry.symbols,
+        classes=classes_for(geometry.symbols, geometry.planes),
+        split=split,
+        low_bits=geometry.split,
+        block_symbols=positions,
+        # The codebooks of a lone site are what stands beside one another.
+        step=geometry.planes if geometry.sites > 1 else 2 if split else 1,
+    )
+
+
+def check_parameters(parameters: bytes) -> None:
+    """Whether a blob's parameters are of this version.
+
+    Raises:
+        UnsupportedVersionError: of a newer one.
+        CorruptError: they make no sense.
+    """
+    if len(parameters) != 1 or parameters[0] == 0:
+        raise CorruptError("the hybrid predictor's parameters make no sense", where="header")
+    if parameters[0] > VERSION:
+        raise UnsupportedVersionError(
+            f"the blob needs version {parameters[0]} of the hybrid predictor, this tokenzip knows "
+            f"up to {VERSION}: update tokenzip"
+        )
+
+
+def _decode_at_once(
+    network: Network,
+    ops: Any,
+    learner: Learner,
+    symbols: Any,
+    embedded: Any,
+    bases: list[Any],
+    coded: Tokens,
+    t: int,
+    words: Any,
+    lanes: Any,
+    rows: LaneRows,
+) -> bool:
+    """Frame t in one compiled loop."""
+    from .kernel import decode_frame
+
+    base = np.stack([part[:, 0] for part in bases], axis=1)
+    return bool(
+        decode_frame(
+            *(network.decoder, symbols, embedded, base, learner.state, learner.layout),
+            *(learner.scratch, learner.block, coded, t, words, lanes, rows.lanes),
+        )
+    )
+
+
+def _decode_step_by_step(
+    network: Network,
+    ops: Any,
+    learner: Learner,
+    symbols: Any,
+    embedded: Any,
+    bases: list[Any],
+    coded: Tokens,
+    t: int,
+    words: Any,
+    lanes: Any,
+    rows: LaneRows,
+) -> bool:
+    """Frame t, the network's part on its device and the mixer's on the CPU."""
+    mixing = _Mixing(ops, network.geometry, learner, coded, t, words, lanes)
+    decode_by_steps(mixing, network.decoder, symbols, embedded, bases, None, rows.of_steps())
+    positions = learner.layout.positions
+    end_block(learner.state, learner.block, t * positions, (t + 1) * positions)
+    return mixing.intact
+
+
+class _Mixing:
+    """The operations of a backend, decoding symbols through the mixer."""
+
+    def __init__(
+        self,
+        ops: Any,
+        geometry: Geometry,
+        learner: Learner,
+        coded: Tokens,
+        t: int,
+        words: Any,
+        lanes: Any,
+    ) -> None:
+        self._ops, self._learner = ops, learner
+        self._where = coded, t, words, lanes
+        self._planes = geometry.planes
+        # The sites and planes in the order in which decode_by_steps comes to them.
+        self._places = iter(
+            wave.astype(np.int64) * geometry.planes + plane
+            for wave in wavefronts(geometry)
+            for plane in range(geometry.planes)
+        )
+        self.intact = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ops, name)
+
+    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, rows: Any) -> Any:
+        from .kernel import decode_rows
+
+        coded, t, words, lanes = self._where
+        priors = self._ops.numpy(self._ops.priors(z, layer, candidates))
+        places = next(self._places)
+        found = np.zeros(len(places), np.int32)
+        learner = self._learner
+        self.intact = self.intact and decode_rows(
+            *(learner.state, learner.layout, learner.scratch, learner.block, coded, t),
+            *(priors, places, words, lanes, rows.reshape(-1), found),
+        )
+        return self._ops.array(found)

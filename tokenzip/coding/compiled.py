@@ -20,16 +20,27 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Where numba finds no writable place for its cache (a read-only installation without a home), the
     function is compiled anew in every process instead.
     """
+    return _compiled(function, from_python=True)
+
+
+def inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a function that only compiled functions call.
+
+    It gets no way in from Python, which for arguments of many arrays takes longer to compile than
+    what the function does.
+    """
+    return _compiled(function, from_python=False)
+
+
+def _compiled(function: Callable[..., Any], *, from_python: bool) -> Callable[..., Any]:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    if not from_python:
+        options["no_cpython_wrapper"] = True
     try:
-        made = _compiled(function, cache=True)
+        made: Callable[..., Any] = njit(cache=True, **options)(function)
     except RuntimeError:
-        return _compiled(function, cache=False)
+        return njit(cache=False, **options)(function)  # type: ignore[no-any-return]
     _date(made)
-    return made
-
-
-def _compiled(function: Callable[..., Any], *, cache: bool) -> Callable[..., Any]:
-    made: Callable[..., Any] = njit(cache=cache, nogil=True, error_model="numpy")(function)
     return made
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..coding.compiled import compiled
+from ..coding.compiled import compiled, inner
 from ..coding.decoder import advance, all_exhausted, give_up, open_lanes, peek
 from ..coding.tables import cumulative, frequencies_from_scores, steps_from_scores, symbol_at
 from . import (
@@ -415,7 +415,7 @@ def put(symbols, embedded, table, found, sites, plane, frame):  # type: ignore[n
                 embedded[n, frame, sites[i], plane * width + e] = table[plane, symbol, e]
 
 
-@compiled
+@inner
 def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
     """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: room for them."""
     for r in range(x.shape[0]):
@@ -423,7 +423,7 @@ def _products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
     _sums(wide[: x.shape[0]], weight, bias, out)
 
 
-@compiled
+@inner
 def _sums(wide, weight, bias, out):  # type: ignore[no-untyped-def]
     """out[r, m] = wide[r] . weight[m] + bias[m]."""
     product(wide, weight, out[: wide.shape[0]])
@@ -445,7 +445,7 @@ def _linear(x, weight, bias, out):  # type: ignore[no-untyped-def]
                 target[m] = row[m]
 
 
-@compiled
+@inner
 def _scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
     half = np.int64(1) << (shift - np.int64(1))
     return (np.int64(value) * multiplier + half) >> shift
@@ -468,7 +468,7 @@ def _dense(x, weight, bias, multiplier, shift, low, add, out):  # type: ignore[n
                 target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
 
 
-@compiled
+@inner
 def _arguments(sums, multiplier, shift):  # type: ignore[no-untyped-def]
     """A row's sums become places in the tables of sigmoid and tanh."""
     for m in range(multiplier.size):
@@ -477,7 +477,7 @@ def _arguments(sums, multiplier, shift):  # type: ignore[no-untyped-def]
         sums[m] = np.int32(y) + np.int32(GATE_LIMIT)
 
 
-@compiled
+@inner
 def _gate(opening, value):  # type: ignore[no-untyped-def]
     """The activation of a gate and what passes it, both Q15."""
     return min((opening * value + np.int32(1 << 22)) >> 23, np.int32(LARGEST))
@@ -518,7 +518,7 @@ def _lstm(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, e
                     target[d] = hidden[d]
 
 
-@compiled
+@inner
 def _cell(gates, sigmoid, tanh, cell, hidden):  # type: ignore[no-untyped-def]
     """One row's new state from its gates' places in the tables, which are never negative."""
     width = np.uint32(cell.size)
@@ -533,14 +533,14 @@ def _cell(gates, sigmoid, tanh, cell, hidden):  # type: ignore[no-untyped-def]
         hidden[d] = _gate(show, tanh[np.uint32(at)])
 
 
-@compiled
+@inner
 def _table(sums, multiplier, shift, candidates, scores, table):  # type: ignore[no-untyped-def]
     """The frequencies of one row: what encoder and decoder have in common."""
     _scores(sums, multiplier, shift, candidates, scores)
     frequencies_from_scores(scores, table)
 
 
-@compiled
+@inner
 def _scores(sums, multiplier, shift, candidates, scores):  # type: ignore[no-untyped-def]
     """The scores of one row from its sums: clipped, then bonuses to their candidates."""
     symbols = scores.size
@@ -612,7 +612,7 @@ def _decode(z, weight, bias, multiplier, shift, candidates, words, state, lanes,
             out[r] = symbol
 
 
-@compiled
+@inner
 def step_rows(head, symbols, embedded, base, step, plane):  # type: ignore[no-untyped-def]
     """What the output layer of a plane sees at a step's sites of all clips.
 

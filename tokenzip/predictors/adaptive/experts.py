@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenzip.coding.compiled import compiled
+from tokenzip.coding.compiled import inner
 from tokenzip.coding.logarithms import log2_steps
 from tokenzip.coding.tables import MOST_STEPS
 
@@ -28,7 +28,7 @@ FETCHED = 2
 _ONE = np.int64(1)
 
 
-@compiled
+@inner
 def _level(total):  # type: ignore[no-untyped-def]
     """0 for no experience, then 1 + floor(1.5 * log2(total)), at most LEVELS - 1."""
     if total == 0:
@@ -36,14 +36,14 @@ def _level(total):  # type: ignore[no-untyped-def]
     return min(np.int64(LEVELS - 1), _ONE + (np.int64(3) * log2_steps(total)) // np.int64(128))
 
 
-@compiled
+@inner
 def fetch_first(lists, rows):  # type: ignore[no-untyped-def]
     """Fetch the rows with which score_lists begins."""
     for r in range(min(FETCHED, rows.size)):
         fetch_symbols(lists, rows[r])
 
 
-@compiled
+@inner
 def _score_table(codes, base, weight, score, gains):  # type: ignore[no-untyped-def]
     # A plain loop without look-ups: numba vectorises it.
     for s in range(score.size):
@@ -52,7 +52,7 @@ def _score_table(codes, base, weight, score, gains):  # type: ignore[no-untyped-
         score[s] += weight * added
 
 
-@compiled
+@inner
 def _score_array(pool, start, length, base, weight, score, said, n):  # type: ignore[no-untyped-def]
     for e in range(np.uint64(start), np.uint64(start + length)):
         entry = pool[e]
@@ -65,7 +65,7 @@ def _score_array(pool, start, length, base, weight, score, said, n):  # type: ig
     return n
 
 
-@compiled
+@inner
 def score_lists(lists, experts, rows, plane, base, score, levels, begins, said, gains):  # type: ignore[no-untyped-def]
     """Add every row's evidence to `score`; remember who said what for the gradient.
 
@@ -93,7 +93,7 @@ def score_lists(lists, experts, rows, plane, base, score, levels, begins, said, 
     begins[rows.size] = n
 
 
-@compiled
+@inner
 def _expectation(freq, values):  # type: ignore[no-untyped-def]
     total = np.int64(0)
     for s in range(freq.size):
@@ -101,7 +101,7 @@ def _expectation(freq, values):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled
+@inner
 def learn_lists(lists, experts, rows, levels, begins, said, gains, freq, x, places):  # type: ignore[no-untyped-def]
     """Add one symbol's gradient of every expert; note the place of x in each array.
 
@@ -129,7 +129,7 @@ def learn_lists(lists, experts, rows, levels, begins, said, gains, freq, x, plac
             add_gradient(experts, r, levels[r], truth, expected)
 
 
-@compiled
+@inner
 def score_classes(counts, experts, rows, plane, mass, alpha, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
     base = np.empty(mass.size, np.int32)
@@ -151,7 +151,7 @@ def score_classes(counts, experts, rows, plane, mass, alpha, score, levels, grow
         _score_table(counts.codes[row], base, weight, score, growth[r])
 
 
-@compiled
+@inner
 def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-untyped-def]
     for r in range(levels.size):
         if levels[r] < 0:
@@ -160,7 +160,7 @@ def learn_classes(experts, levels, growth, mass, truth):  # type: ignore[no-unty
         add_gradient(experts, r, levels[r], np.int64(growth[r, truth]), expected)
 
 
-@compiled
+@inner
 def add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped-def]
     """d log p(x) / d weight = truth - expected, in steps; expected has 24 bits more."""
     gradient = ((truth << np.int64(24)) - expected) >> np.int64(16)
@@ -169,7 +169,7 @@ def add_gradient(experts, r, level, truth, expected):  # type: ignore[no-untyped
     experts.energy[r, level] += coarse * coarse
 
 
-@compiled
+@inner
 def train(experts, rate, least, most):  # type: ignore[no-untyped-def]
     """Adagrad on every weight that this block touched, rounded to the nearest integer."""
     for r in range(experts.weight.shape[0]):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenzip.coding.compiled import compiled
+from tokenzip.coding.compiled import compiled, inner
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.logarithms import log2_steps
 from tokenzip.coding.tables import MOST_STEPS, cumulative, frequencies_from_scores, symbol_at
@@ -56,7 +56,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.int64(1)
 
 
-@compiled
+@inner
 def _look(state, layout, symbols, t, p, seen):  # type: ignore[no-untyped-def]
     """Fill `seen` (2D,) with the neighbours' symbols, then their classes; outside is one more."""
     neighbours = state.places.neighbours
@@ -78,7 +78,7 @@ def _look(state, layout, symbols, t, p, seen):  # type: ignore[no-untyped-def]
             seen[d + i] = state.shared.classes[q % layout.planes, symbol]
 
 
-@compiled
+@inner
 def _shared_index(layout, symbols, t, p):  # type: ignore[no-untyped-def]
     """What every context of this symbol shares: its plane and, for a low half, the high half."""
     plane = p % layout.planes
@@ -90,7 +90,7 @@ def _shared_index(layout, symbols, t, p):  # type: ignore[no-untyped-def]
     return plane * layout.alphabet + high
 
 
-@compiled
+@inner
 def _find_rows(terms, layout, seen, shared_index, p, rows):  # type: ignore[no-untyped-def]
     """Fill `rows` (R,) with the row of every context: a mixed-radix number, hashed if too large."""
     for r in range(terms.bits.size):
@@ -104,7 +104,7 @@ def _find_rows(terms, layout, seen, shared_index, p, rows):  # type: ignore[no-u
         rows[r] = terms.first[r] + np.int64(index)
 
 
-@compiled
+@inner
 def _pattern(places, seen):  # type: ignore[no-untyped-def]
     """Which pairs of neighbours agree, a bit each."""
     bits = np.int64(0)
@@ -114,7 +114,7 @@ def _pattern(places, seen):  # type: ignore[no-untyped-def]
     return bits
 
 
-@compiled
+@inner
 def _bonus_index(places, seen, m, pattern):  # type: ignore[no-untyped-def]
     """Which bonus candidate m has: by pattern and by whether candidate 0 is the same symbol."""
     if m > 0 and seen[places.copies[m]] == seen[places.copies[0]]:
@@ -122,7 +122,7 @@ def _bonus_index(places, seen, m, pattern):  # type: ignore[no-untyped-def]
     return pattern
 
 
-@compiled
+@inner
 def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
     """drop int16 (A,): steps below the best score; steps: the same, sharpened and negated."""
     high = score[0]
@@ -135,7 +135,7 @@ def _sharpen(score, sharpness, drop, steps):  # type: ignore[no-untyped-def]
         steps[s] = -((low * beta) >> np.int32(16))
 
 
-@compiled
+@inner
 def _learn_sharpness(sharpness, which, plane, drop, freq, x):  # type: ignore[no-untyped-def]
     """d log p(x) / d sharpness is how much less x dropped than is expected."""
     expected = np.int64(0)
@@ -144,7 +144,7 @@ def _learn_sharpness(sharpness, which, plane, drop, freq, x):  # type: ignore[no
     add_gradient(sharpness, which, plane, -np.int64(drop[x]), -expected)
 
 
-@compiled
+@inner
 def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
     """Probability of each class in units of 2**-24."""
     mass[:] = 0
@@ -152,7 +152,7 @@ def _class_masses(freq, symbol_class, mass):  # type: ignore[no-untyped-def]
         mass[symbol_class[s]] += np.int64(freq[s])
 
 
-@compiled
+@inner
 def _plain_steps(layout, unigram, begin, end, plain):  # type: ignore[no-untyped-def]
     """-log2 of (2 n + 1) / (2 N + A) of every symbol, in steps, in the planes of a block."""
     for i in range(begin, min(end, begin + layout.planes)):
@@ -166,7 +166,7 @@ def _plain_steps(layout, unigram, begin, end, plain):  # type: ignore[no-untyped
             plain[z, s] = np.int16(min(steps, np.int64(MOST_STEPS)))
 
 
-@compiled
+@inner
 def _begin_first(prior, alpha, score, base):  # type: ignore[no-untyped-def]
     """Scores and bases (see experts.score_lists) of the first distribution."""
     shift = np.int32(BASE_SHIFT - alpha)
@@ -176,7 +176,7 @@ def _begin_first(prior, alpha, score, base):  # type: ignore[no-untyped-def]
         base[s] = steps + shift
 
 
-@compiled
+@inner
 def _begin_last(steps, best_freq, class_score, symbol_class, alpha, score, base):  # type: ignore[no-untyped-def]
     """The same of the last one: the first one's steps and what the classes say."""
     top = np.int32(_CERTAIN - log2_steps(np.int64(best_freq)))
@@ -188,7 +188,7 @@ def _begin_last(steps, best_freq, class_score, symbol_class, alpha, score, base)
         score[s] = (steps[s] << np.int32(SCORE_SHIFT)) + class_score[np.uint64(symbol_class[s])]
 
 
-@compiled
+@inner
 def _first_distribution(state, scratch, rows, plane, prior):  # type: ignore[no-untyped-def]
     """The prior and the token contexts: scratch.first_freq, and its best symbol."""
     _begin_first(prior, state.tuning.token_alpha, scratch.score, scratch.base)
@@ -202,7 +202,7 @@ def _first_distribution(state, scratch, rows, plane, prior):  # type: ignore[no-
     return frequencies_from_scores(scratch.steps, scratch.first_freq)
 
 
-@compiled
+@inner
 def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, best):  # type: ignore[no-untyped-def]
     """Classes, mixed contexts and candidates on top of the first: scratch.last_freq."""
     places = state.places
@@ -232,7 +232,7 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
     frequencies_from_scores(scratch.steps, scratch.last_freq)
 
 
-@compiled
+@inner
 def predict(state, layout, scratch, block, symbols, t, p, j, prior):  # type: ignore[no-untyped-def]
     """The table of the symbol at (t, p), number j of its block, in scratch.last_freq.
 
@@ -256,7 +256,7 @@ def predict(state, layout, scratch, block, symbols, t, p, j, prior):  # type: ig
     return pattern
 
 
-@compiled
+@inner
 def learn(state, layout, scratch, block, t, p, j, x, pattern):  # type: ignore[no-untyped-def]
     """Collect what symbol x at (t, p), which was just predicted, teaches."""
     shared = state.shared
@@ -291,7 +291,7 @@ def learn(state, layout, scratch, block, t, p, j, x, pattern):  # type: ignore[n
             shared.bonus_gradient[m, _bonus_index(places, scratch.seen, m, pattern)] += miss
 
 
-@compiled
+@inner
 def _train_bonus(shared, rate):  # type: ignore[no-untyped-def]
     for m in range(shared.bonus.shape[0]):
         for i in range(shared.bonus.shape[1]):
@@ -312,14 +312,14 @@ def _block_end(layout, begin):  # type: ignore[no-untyped-def]
     return min(end, (begin // layout.positions + 1) * layout.positions)
 
 
-@compiled
+@inner
 def _count_classed(state, mixed_rows, class_rows, mixed_places, x, k):  # type: ignore[no-untyped-def]
     """Count symbol x of class k in the contexts that have classes."""
     count_symbols(state.mixed_lists, mixed_rows, x, mixed_places)
     count_classes(state.class_counts, class_rows, k)
 
 
-@compiled
+@inner
 def _fetch_counts(state, layout, block, symbols, i):  # type: ignore[no-untyped-def]
     """Fetch what counting symbol i will change."""
     j = i - block.pending[2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenzip.coding.compiled import compiled
+from tokenzip.coding.compiled import compiled, inner
 from tokenzip.coding.prefetch import prefetch
 
 from .logs import LOG_CODES, MOST_COUNT
@@ -28,14 +28,14 @@ _ONE = np.int64(1)
 _LINE = 64
 
 
-@compiled
+@inner
 def fetch_rows(lists, rows):  # type: ignore[no-untyped-def]
     """Fetch where the counts of these rows are."""
     for r in range(rows.size):
         prefetch(lists.row, rows[r] * np.int64(lists.row.shape[1]))
 
 
-@compiled
+@inner
 def fetch_symbols(lists, row):  # type: ignore[no-untyped-def]
     """Fetch what is read of a row to score symbols."""
     table = np.int64(lists.row[row, TABLE])
@@ -49,7 +49,7 @@ def fetch_symbols(lists, row):  # type: ignore[no-untyped-def]
             prefetch(lists.pool, start + e)
 
 
-@compiled
+@inner
 def fetch_counts(lists, rows, x, places):  # type: ignore[no-untyped-def]
     """Fetch what counting x in these rows will change (see count_symbols)."""
     for r in range(rows.size):
@@ -64,7 +64,7 @@ def fetch_counts(lists, rows, x, places):  # type: ignore[no-untyped-def]
             fetch_symbols(lists, rows[r])
 
 
-@compiled
+@inner
 def fetch_classes(counts, rows):  # type: ignore[no-untyped-def]
     """Fetch what is read of these rows to score classes."""
     classes = np.int64(counts.codes.shape[1])
@@ -73,7 +73,7 @@ def fetch_classes(counts, rows):  # type: ignore[no-untyped-def]
         prefetch(counts.table, rows[r] * (classes + 1) + classes)
 
 
-@compiled
+@inner
 def fetch_class_counts(counts, rows, k):  # type: ignore[no-untyped-def]
     """Fetch what counting class k in these rows will change."""
     classes = np.int64(counts.codes.shape[1])
@@ -83,7 +83,7 @@ def fetch_class_counts(counts, rows, k):  # type: ignore[no-untyped-def]
         prefetch(counts.table, rows[r] * (classes + 1) + classes)
 
 
-@compiled
+@inner
 def _room_class(length):  # type: ignore[no-untyped-def]
     """log2 of the room of an array with so many entries."""
     bits = np.int64(2)
@@ -101,13 +101,13 @@ def has_room(lists, contexts):  # type: ignore[no-untyped-def]
     ) <= len(lists.codes)
 
 
-@compiled
+@inner
 def _grows_into_table(lists, length):  # type: ignore[no-untyped-def]
     """Whether a full array of so many entries is not to be followed by one of twice the room."""
     return 2 * length * TABLE_SHARE > lists.codes.shape[1]
 
 
-@compiled
+@inner
 def _take_array(lists, bits):  # type: ignore[no-untyped-def]
     """The start of an unused array with room for 2**bits entries, -1 when memory is used up."""
     start = lists.free[bits]
@@ -121,13 +121,13 @@ def _take_array(lists, bits):  # type: ignore[no-untyped-def]
     return start
 
 
-@compiled
+@inner
 def _leave_array(lists, start, bits):  # type: ignore[no-untyped-def]
     lists.pool[start] = np.uint32(lists.free[bits] + 1)
     lists.free[bits] = start
 
 
-@compiled
+@inner
 def _make_table(lists, row):  # type: ignore[no-untyped-def]
     """Turn a row's array into a table; false when memory is used up."""
     table = lists.tables[0]
@@ -147,7 +147,7 @@ def _make_table(lists, row):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@inner
 def _append(lists, row, x):  # type: ignore[no-untyped-def]
     """A new symbol of a row, counted once; not counted when memory is used up."""
     length = np.int64(lists.row[row, LENGTH])
@@ -175,14 +175,14 @@ def _append(lists, row, x):  # type: ignore[no-untyped-def]
     lists.row[row, LENGTH] = length + 1
 
 
-@compiled
+@inner
 def _count_in_table(lists, table, x):  # type: ignore[no-untyped-def]
     if lists.counts[table, x] < MOST_COUNT:
         lists.counts[table, x] += np.uint16(1)
         lists.codes[table, x] = LOG_CODES[lists.counts[table, x]]
 
 
-@compiled
+@inner
 def _count_symbol(lists, row, x, place):  # type: ignore[no-untyped-def]
     if lists.row[row, TOTAL] < MOST_COUNT:
         lists.row[row, TOTAL] += 1
@@ -212,7 +212,7 @@ def count_symbols(lists, rows, x, places):  # type: ignore[no-untyped-def]
         _count_symbol(lists, rows[r], x, places[r])
 
 
-@compiled
+@inner
 def count_classes(counts, rows, k):  # type: ignore[no-untyped-def]
     """Count class k once more in each of these rows."""
     total = counts.table.shape[1] - 1

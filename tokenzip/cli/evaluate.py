@@ -26,7 +26,7 @@ def evaluate(
 ) -> int:
     """Measure a model on the clips that `arguments` mean; returns the exit code."""
     network = Model.load(model)
-    warm_up(session, Codec(model=network))
+    warm_up(session, Codec(model=network, predictor=network.spec.family))
     with progress_bar(session, 1) as bar:
         bar.start("evaluating")
 

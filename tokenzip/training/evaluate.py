@@ -138,7 +138,7 @@ def evaluate(
     device: str | None = None,
     report: Callable[[ClipCost], None] = lambda clip: None,
 ) -> Evaluation:
-    """Encode clips with a model, each on its own and in chunks as `encode` makes them.
+    """Encode clips with a model's network alone, each on its own, in chunks as `encode` makes them.
 
     Args:
         model: a model or its file.

@@ -161,11 +161,11 @@ def _seconds(work: Callable[[], Any], *, most: int = 200) -> float:
 def _numba(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
     from tokenzip.integer.gemm import pack, product, put_inputs, room
 
-    weights, _ = pack(w, np.zeros(len(w), np.int32))
+    weights, biases = pack(w, np.zeros(len(w), np.int32))
     inputs, sums = room(len(x), weights)
     for row, values in zip(inputs, x, strict=True):
         put_inputs(row, 0, values)
-    return lambda: product(inputs, weights, sums)
+    return lambda: product(inputs, weights, biases, sums)
 
 
 def _int_mm(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:

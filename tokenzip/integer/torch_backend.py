@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..coding.constants import USABLE
-from ..coding.tables import EXP2
+from ..coding.weights import EXP2
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
 from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps
 from .layers import Layer, Places

@@ -46,7 +46,7 @@ class Network:
         self._candidates = ops.places(places(spec.features.candidates))
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
-        self._decoder: tuple[Any, Array] | None = None
+        self._decoder: Any = None
 
     # Both ways
 
@@ -119,15 +119,14 @@ class Network:
         rows: which lanes the sites (of all clips) are in.
         """
         ops = self._ops
-        decoder, order = self._decoder = self._decoder or self._new_decoder()
+        self._decoder = self._decoder or self._new_decoder()
         features, state = self._features(symbols, embedded, 1, state)
-        # In the order of wavefronts, so that each one's sites are side by side.
-        bases = [ops.contiguous(head.base(features)[:, :, order]) for head in self._heads]
-        ops.decode_head(decoder, symbols, embedded, bases, lanes, rows)
+        bases = [head.base(features) for head in self._heads]
+        ops.decode_head(self._decoder, symbols, embedded, bases, lanes, rows)
         return state
 
-    def _new_decoder(self) -> tuple[Any, Array]:
-        """The backend's head, and the order of wavefronts: made only where something is decoded."""
+    def _new_decoder(self) -> Any:
+        """The backend's head: made only where something is decoded."""
         waves = wavefronts(self.geometry)
         order = np.concatenate(waves)
         around = _Around(self._model.spec, order)
@@ -141,7 +140,7 @@ class Network:
             pairs=around.compared(),
             candidates=around.places(self._model.spec.features.candidates),
         )
-        return self._ops.head(head), self._ops.array(order.astype(np.int64))
+        return self._ops.head(head)
 
     def embed(self, symbols: Array) -> Array:
         return self._ops.embed(self._embedding, symbols)

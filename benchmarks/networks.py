@@ -62,7 +62,7 @@ def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
 
 
 def twin(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
-    """What the float twins of checkpoints cost, and what their integers cost, as whole blobs."""
+    """What the float twins of checkpoints cost, and their integers, in lanes and whole blobs."""
     if not arguments.checkpoint:
         raise Skip("no --checkpoint")
     import torch
@@ -82,16 +82,17 @@ def twin(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
         clips = open_clips(_data(path)).clips
         cost = validation.cost(trained, clips, torch.float32, torch.device("cpu"))
         assert cost is not None
-        model = export(trained)
-        blobs = [
-            tokenzip.encode(clip, alphabet=1024, model=model, threads=arguments.threads)
-            for _, clip in _clips(path)
-        ]
-        integers = 8 * sum(map(len, blobs)) / cost.tokens
-        more = 100 * (integers / cost.per_token - 1)
-        name = path.name.partition(".")[0]
-        rows.append([name, f"{cost.per_token:.4f}", f"{integers:.4f}", f"{more:+.2f} %"])
-    yield from _table(["model", "twin, bits/token", "integers, bits/token", "more"], rows)
+        model, row = export(trained), [path.name.partition(".")[0], f"{cost.per_token:.4f}"]
+        tokens = [clip for _, clip in _clips(path)]
+        predictor = NetworkPredictor(model, Backend("numba", threads=arguments.threads))
+        for coded in (
+            predictor.encode(tokens),
+            [tokenzip.encode(clip, alphabet=1024, model=model) for clip in tokens],
+        ):
+            rate = 8 * sum(map(len, coded)) / cost.tokens
+            row.append(f"{rate:.4f} ({100 * (rate / cost.per_token - 1):+.2f} %)")
+        rows.append(row)
+    yield from _table(["model", "twin, bits/token", "integers, in lanes", "blobs"], rows)
 
 
 def speed(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
     python benchmarks/networks.py                     # everything, for benchmarks/models/
     python benchmarks/networks.py --only speed --threads 2
+    python benchmarks/networks.py --only twin --checkpoint drive_my.safetensors.checkpoint
     python benchmarks/networks.py --markdown out/networks.md my.safetensors
 
 Bits: every validation clip is coded by itself (drive/val.h5, encodec/val.h5; TOKENZIP_DATA, else
 ../shared/data beside this repository); sizes are whole blobs without the model, whose own size
 stands beside them. A model is measured on the data that its name begins with. Speed: warm, on the
-first of these clips. Efficiency: multiply-accumulates of the network times tokens per second,
+first of these clips; --cpu-time counts what one thread took of the processor, not what passed
+meanwhile. Efficiency: multiply-accumulates of the network times tokens per second,
 against matrix products of int8 numbers on one thread by torch._int_mm and by tokenzip's own.
 """
 
@@ -59,6 +61,40 @@ def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
     yield from _table(["model", "clips", "tokens", "bits/token", "ratio"], rows)
 
 
+def twin(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """What the float twins of checkpoints cost, and their integers, in lanes and whole blobs."""
+    if not arguments.checkpoint:
+        raise Skip("no --checkpoint")
+    import torch
+
+    from tokenzip.models import Spec
+    from tokenzip.training import checkpoint, validation
+    from tokenzip.training.clips import open_clips
+    from tokenzip.training.export import export
+    from tokenzip.training.twin import Twin
+
+    torch.set_num_threads(arguments.threads)
+    rows: list[Row] = []
+    for path in arguments.checkpoint:
+        content = checkpoint.read(path)
+        trained = Twin(Spec.from_dict(content["setup"]["spec"]))
+        trained.load_state_dict(content["best_weights"] or content["twin"])
+        clips = open_clips(_data(path)).clips
+        cost = validation.cost(trained, clips, torch.float32, torch.device("cpu"))
+        assert cost is not None
+        model, row = export(trained), [path.name.partition(".")[0], f"{cost.per_token:.4f}"]
+        tokens = [clip for _, clip in _clips(path)]
+        predictor = NetworkPredictor(model, Backend("numba", threads=arguments.threads))
+        for coded in (
+            predictor.encode(tokens),
+            [tokenzip.encode(clip, alphabet=1024, model=model) for clip in tokens],
+        ):
+            rate = 8 * sum(map(len, coded)) / cost.tokens
+            row.append(f"{rate:.4f} ({100 * (rate / cost.per_token - 1):+.2f} %)")
+        rows.append(row)
+    yield from _table(["model", "twin, bits/token", "integers, in lanes", "blobs"], rows)
+
+
 def speed(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
     """Tokens per second of encoding and decoding one clip, and several at once."""
     rows: list[Row] = []
@@ -69,7 +105,7 @@ def speed(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str
         for backend in arguments.backend:
             for count in (1, arguments.clips):
                 predictor = NetworkPredictor(model, Backend(backend, threads=arguments.threads))
-                encode, decode = _rates(predictor, clips[:count])
+                encode, decode = _rates(predictor, clips[:count], arguments.clock)
                 macs = model.spec.macs["total"]
                 rows.append(
                     [
@@ -80,7 +116,7 @@ def speed(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str
                 )
     heads = ["model", "MACs/token", "backend", "clips", "encode tokens/s", "decode tokens/s"]
     yield from _table([*heads, "encode GOP/s", "decode GOP/s"], rows)
-    yield f"{arguments.threads} threads, {arguments.frames} frames a clip."
+    yield f"{_threads(arguments)}, {arguments.frames} frames a clip."
 
 
 def ceiling(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
@@ -91,7 +127,8 @@ def ceiling(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[s
         x = rng.integers(-127, 128, (rows_of_x, k), np.int8)
         w = rng.integers(-127, 128, (m, k), np.int8)
         work = 2.0 * rows_of_x * k * m
-        rates = [work / _seconds(product) / 1e9 for product in (_numba(x, w), _int_mm(x, w))]
+        products = (_numba(x, w), _int_mm(x, w))
+        rates = [work / _seconds(product, arguments.clock) / 1e9 for product in products]
         rows.append([f"{rows_of_x} x {k} x {m}", *(f"{rate:.0f}" for rate in rates)])
     yield from _table(["rows x inputs x outputs", "tokenzip GOP/s", "torch._int_mm GOP/s"], rows)
 
@@ -106,54 +143,69 @@ def presets(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[s
             predictor = NetworkPredictor(
                 blank_model(spec), Backend("numba", threads=arguments.threads)
             )
-            rates = [_rates(predictor, [clip] * count) for count in (1, arguments.clips)]
+            rates = [
+                _rates(predictor, [clip] * count, arguments.clock) for count in (1, arguments.clips)
+            ]
             rates_text = [f"{rate:,.0f}" for pair in rates for rate in pair]
             rows.append([f"{family} {preset}", f"{spec.macs['total'] / 1e3:,.0f} k", *rates_text])
     some = f"{arguments.clips} clips"
     heads = ["preset", "MACs/token", "encode, 1 clip", "decode, 1 clip"]
     yield from _table([*heads, f"encode, {some}", f"decode, {some}"], rows)
-    yield f"Tokens/s; {arguments.threads} threads, {arguments.frames} frames a clip."
+    yield f"Tokens/s; {_threads(arguments)}, {arguments.frames} frames a clip."
 
 
 PARTS: dict[str, Callable[..., Iterator[str]]] = {
     "bits": bits,
+    "twin": twin,
     "speed": speed,
     "presets": presets,
     "ceiling": ceiling,
 }
 
 
+def _data(path: Path) -> Path:
+    """The validation clips that a model is for."""
+    return data_path(f"{path.stem.split('_')[0]}/val.h5")
+
+
 def _clips(path: Path) -> list[tuple[str, Tokens]]:
-    """(source, tokens) of the validation clips that a model is for."""
-    with h5py.File(data_path(f"{path.stem.split('_')[0]}/val.h5")) as file:
+    """(source, tokens) of these clips."""
+    with h5py.File(_data(path)) as file:
         return [
             (str(clip.attrs.get("source", "all")), clip["tokens"][:].astype(np.uint16))
             for clip in file["clips"].values()
         ]
 
 
-def _rates(predictor: NetworkPredictor, clips: Sequence[Tokens]) -> tuple[float, float]:
-    """Tokens per second of encoding and decoding, the best of three runs after one to warm up."""
+def _threads(arguments: argparse.Namespace) -> str:
+    time_of = "CPU time" if arguments.clock is time.process_time else "wall time"
+    return f"threads: {arguments.threads}, {time_of}"
+
+
+def _rates(
+    predictor: NetworkPredictor, clips: Sequence[Tokens], clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Tokens per second of encoding and decoding, the best of some runs after one to warm up."""
     payloads = predictor.encode(clips)
     frames = [len(clip) for clip in clips]
     for tokens, clip in zip(predictor.decode(payloads, frames), clips, strict=True):
         if not np.array_equal(tokens.reshape(clip.shape), clip):
             raise AssertionError("a clip came back changed")
     total = sum(clip.size for clip in clips)
-    encode = _seconds(lambda: predictor.encode(clips), most=3)
-    decode = _seconds(lambda: predictor.decode(payloads, frames), most=3)
+    encode = _seconds(lambda: predictor.encode(clips), clock, most=5)
+    decode = _seconds(lambda: predictor.decode(payloads, frames), clock, most=5)
     return total / encode, total / decode
 
 
-def _seconds(work: Callable[[], Any], *, most: int = 200) -> float:
+def _seconds(work: Callable[[], Any], clock: Callable[[], float], *, most: int = 200) -> float:
     """The shortest time that the work took, of up to `most` runs within about a second."""
     work()
     best, end = float("inf"), time.perf_counter() + 1
     for _ in range(most):
-        start = time.perf_counter()
+        start = clock()
         work()
-        best = min(best, time.perf_counter() - start)
-        if time.perf_counter() > end and most > 3:
+        best = min(best, clock() - start)
+        if time.perf_counter() > end and most > 5:
             break
     return best
 
@@ -161,11 +213,11 @@ def _seconds(work: Callable[[], Any], *, most: int = 200) -> float:
 def _numba(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
     from tokenzip.integer.gemm import pack, product, put_inputs, room
 
-    weights, _ = pack(w, np.zeros(len(w), np.int32))
+    weights, biases = pack(w, np.zeros(len(w), np.int32))
     inputs, sums = room(len(x), weights)
     for row, values in zip(inputs, x, strict=True):
         put_inputs(row, 0, values)
-    return lambda: product(inputs, weights, sums)
+    return lambda: product(inputs, weights, biases, sums)
 
 
 def _int_mm(x: npt.NDArray[np.int8], w: npt.NDArray[np.int8]) -> Callable[[], Any]:
@@ -191,9 +243,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--cpu-time", action="store_true", help="for a machine with other work")
+    parser.add_argument("--checkpoint", action="append", type=Path, help="for --only twin")
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     arguments.backend = arguments.backend or ["numba"]
+    arguments.clock = time.process_time if arguments.cpu_time else time.perf_counter
+    if arguments.cpu_time and arguments.threads > 1:
+        parser.error("--cpu-time is for one thread")
     models = arguments.models or sorted(MODELS.glob("*.safetensors"))
     console, lines = Console(), ["## Networks", "", machine_line(machine_info()), ""]
     for part in arguments.only or PARTS:

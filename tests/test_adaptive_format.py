@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import reference_adaptive_decoder as reference
 
-from tokenzip.coding import logarithms, tables
+from tokenzip.coding import logarithms, tables, weights
 from tokenzip.predictors.adaptive import (
     classes,
     coder,
@@ -284,7 +284,7 @@ class TestLogarithms:
             assert 2 * (change + plain + 4 * kernel.MOST_BONUS) < 2**31
 
     def test_exp(self) -> None:
-        assert [*reference.EXP, 0] == tables.EXP2.tolist()
+        assert [*reference.EXP, 0] == weights.EXP2.tolist()
 
     def test_square_root(self) -> None:
         large = [n * n + d for n in (10**4, 2**30, 2**31 - 1) for d in (-1, 0, 1)]

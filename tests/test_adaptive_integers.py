@@ -16,7 +16,7 @@ from numba.core import compiler, ir, typed_passes, types
 from numba.core.registry import CPUDispatcher, cpu_target
 
 import tokenzip
-from tokenzip.coding import decoder, logarithms, tables
+from tokenzip.coding import decoder, logarithms, tables, weights
 from tokenzip.predictors.adaptive import (
     AdaptiveCoder,
     classes,
@@ -182,7 +182,7 @@ def test_floats_among_inferred_types_are_found(function: Any) -> None:
 
 
 def test_the_tables_are_whole_numbers() -> None:
-    for table in (tables.EXP2, logarithms.LOG2_STEPS, logs.LOG_CODES, logs.LOG_STEPS, logs.GAINS):
+    for table in (weights.EXP2, logarithms.LOG2_STEPS, logs.LOG_CODES, logs.LOG_STEPS, logs.GAINS):
         assert table.dtype.kind in "iu"
         assert not table.flags.writeable
 

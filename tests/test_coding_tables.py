@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenzip.coding.constants import PRECISION, USABLE
+from tokenzip.coding.constants import PRECISION, SCORE_ONE, USABLE
 from tokenzip.coding.tables import (
-    EXP2,
-    SCORE_ONE,
     float_rows,
     interval_from_scores,
     intervals_from_scores,
     table_from_scores,
     tables_from_scores,
 )
+from tokenzip.coding.weights import EXP2
 
 I32 = np.iinfo(np.int32)
 CRC_EXP2 = 0xDA2818F4

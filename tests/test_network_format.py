@@ -18,7 +18,7 @@ from neural import random_spec
 
 import tokenzip
 from tokenzip import integer
-from tokenzip.coding import tables
+from tokenzip.coding import weights
 from tokenzip.models import CONV_TIMES, HISTORY, Geometry, bounds, features, packed, steps
 from tokenzip.models.parts import tensor_forms
 
@@ -130,7 +130,7 @@ class TestWhatTheTextSays:
         assert packed.MAX_WEIGHTS == 2**26
 
     def test_powers_of_two(self) -> None:
-        assert tables.EXP2.tolist() == reference.EXP2
+        assert weights.EXP2.tolist() == reference.EXP2
 
     @pytest.mark.parametrize(
         "frame",

@@ -13,49 +13,31 @@ product overflows int64. Every freq is at least 1 and a row sums to USABLE exact
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.compiled import compiled
-from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_BITS, SCORE_ONE, USABLE
+from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_ONE, USABLE
 from tokenzip.coding.logarithms import log2_steps
+from tokenzip.coding.weights import weigh
 
-
-def _exp2_entry(distance: int) -> int:
-    """2**PRECISION * 2**(-distance / SCORE_ONE), rounded to the nearest integer, halves up.
-
-    floor(2 * x) is the 64th root of (2 * x)**64, a power of two, and the root of a root's floor is
-    the root's floor: six integer square roots give it exactly. No float is asked.
-    """
-    exponent = (PRECISION + 1) * SCORE_ONE - distance
-    twice = 1 << exponent if exponent >= 0 else 0
-    for _ in range(SCORE_BITS):
-        twice = isqrt(twice)
-    return (twice + 1) >> 1
-
-
-# Entry d is the weight of a score d below the best; from the last entry on it is 0.
-EXP2: NDArray[np.int64] = np.array(
-    [_exp2_entry(d) for d in range((PRECISION + 1) * SCORE_ONE + 2)], np.int64
-)
-EXP2.setflags(write=False)
-_WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
-_LAST = np.uint32(EXP2.size - 1)
 #: No probability counts as less than 2**-25, in steps.
 MOST_STEPS: int = (PRECISION + 1) * SCORE_ONE
 _RUN = np.int64(64)
-_SHIFT = np.int64(32)
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64(2**32 - 1)
+_HIGH_HALF = np.uint64(2**64 - 2**32)
+_ONES = np.uint64(2**32 + 1)
 
 
 @compiled
 def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     """Write the frequencies of one row of scores; return the index of the best score.
 
-    scores: int8 to int32 of shape (A,), 2 <= A <= 65536. freq: int32 of shape (A,), each at least
-    1, in all USABLE.
+    scores: int8 to int32 of shape (A,), 2 <= A <= 65536. freq: int32 of shape (A,), contiguous;
+    each becomes at least 1, in all USABLE.
     """
     # Plain loops over unsigned indices of one type: numba vectorises these.
     high = scores[0]
@@ -64,19 +46,29 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     best = np.int32(scores.size)
     for s in range(scores.size):
         best = min(best, np.int32(s) if scores[s] == high else np.int32(scores.size))
-    total = np.int64(0)
-    for s in range(scores.size):
-        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
-        weight = _WEIGHTS[min(below, _LAST)]
-        freq[s] = weight
-        total += np.int64(weight)
-    factor = np.uint64(np.uint32((np.int64(USABLE - scores.size) << _SHIFT) // total))
-    given = np.int32(0)
-    for s in range(scores.size):
-        share = np.int32((np.uint64(np.uint32(freq[s])) * factor) >> np.uint64(32)) + np.int32(1)
+    weigh(scores, high, freq)
+    # Two at a time, in either half of 64 bits, where products of 32 bits have room.
+    even = scores.size - scores.size % 2
+    pairs = freq[:even].view(np.uint64)
+    total = np.uint64(0)
+    for i in range(pairs.size):
+        total += (pairs[i] & _LOW_HALF) + (pairs[i] >> _HALF)
+    for s in range(even, scores.size):
+        total += np.uint64(freq[s])
+    factor = np.uint64(np.uint32((np.uint64(USABLE - scores.size) << _HALF) // total))
+    given = np.uint64(0)
+    for i in range(pairs.size):
+        low = ((pairs[i] & _LOW_HALF) * factor) >> _HALF
+        high_half = ((pairs[i] >> _HALF) * factor) & _HIGH_HALF
+        pairs[i] = (low | high_half) + _ONES
+        # Neither half's sum exceeds USABLE.
+        given += pairs[i]
+    left = np.int64(USABLE) - np.int64((given & _LOW_HALF) + (given >> _HALF))
+    for s in range(even, scores.size):
+        share = np.int32((np.uint64(freq[s]) * factor) >> _HALF) + np.int32(1)
         freq[s] = share
-        given = np.int32(given + share)
-    freq[best] += np.int32(np.int32(USABLE) - given)
+        left -= np.int64(share)
+    freq[best] += np.int32(left)
     return np.int64(best)
 
 
@@ -90,10 +82,11 @@ def steps_from_scores(scores, steps):  # type: ignore[no-untyped-def]
     high = scores[0]
     for s in range(scores.size):
         high = max(high, scores[s])
+    weights = np.empty(scores.size, np.int32)
+    weigh(scores, high, weights)
     total = np.int64(0)
     for s in range(scores.size):
-        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
-        total += np.int64(_WEIGHTS[min(below, _LAST)])
+        total += np.int64(weights[s])
     top = np.int32(high + np.int32(log2_steps(total) - np.int64(PRECISION * SCORE_ONE)))
     for s in range(scores.size):
         steps[s] = np.int16(min(np.int32(top - scores[s]), np.int32(MOST_STEPS)))

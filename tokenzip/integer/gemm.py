@@ -26,23 +26,20 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from ..coding.compiled import compiled
+from ..coding.processor import LANES, OF_THREE, VECTOR, can
 
-#: Outputs in a vector of sums, vectors in a tile, and rows of the tallest tile.
-LANES = 16
+#: Vectors of sums in a tile, of LANES outputs each, and rows of the tallest tile.
 VECTORS = 2
 ROWS = 8
 _WIDTH = LANES * VECTORS
 
 _INT16, _INT32, _INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-#: Sums, and as many groups of inputs or weights.
-_VECTOR = ir.VectorType(_INT32, LANES)
 _PAIRS = ir.VectorType(_INT16, 2 * LANES)
 _PRODUCTS = ir.VectorType(_INT32, 2 * LANES)
 
@@ -69,7 +66,7 @@ def _add_pairs(builder: Any, sums: Any, inputs: Any, weights: Any) -> Any:
     a, b = (builder.sext(builder.bitcast(v, _PAIRS), _PRODUCTS) for v in (inputs, weights))
     products, undefined = builder.mul(a, b), ir.Constant(_PRODUCTS, ir.Undefined)
     for first in (0, 1):
-        chosen = ir.Constant(_VECTOR, list(range(first, 2 * LANES, 2)))
+        chosen = ir.Constant(VECTOR, list(range(first, 2 * LANES, 2)))
         sums = builder.add(sums, builder.shuffle_vector(products, undefined, chosen))
     return sums
 
@@ -80,8 +77,7 @@ _VPDPBUSD = "llvm.x86.avx512.vpdpbusd.512"
 
 
 def _add_fours(builder: Any, sums: Any, inputs: Any, weights: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    function = cgutils.get_or_insert_function(builder.module, kind, _VPDPBUSD)
+    function = cgutils.get_or_insert_function(builder.module, OF_THREE, _VPDPBUSD)
     return builder.call(function, [sums, inputs, weights])
 
 
@@ -90,21 +86,7 @@ _BY_FOURS = _Form(np.uint8, np.int8, 128, _add_fours)
 
 
 def _form() -> _Form:
-    """The form for what numba compiles for, which need not be the processor at hand.
-
-    It follows from nothing but what numba's cache distinguishes machine code by.
-    """
-    if numba.config.DISABLE_JIT:
-        return _BY_PAIRS
-    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-    found = {"+avx512vnni", "+avx512bw"} <= set(features) and _known(_VPDPBUSD)
-    return _BY_FOURS if found else _BY_PAIRS
-
-
-def _known(name: str) -> bool:
-    """Whether LLVM knows an intrinsic: to those, and no others, it gives attributes by itself."""
-    module = binding.parse_assembly(f"declare {_VECTOR} @{name}({_VECTOR}, {_VECTOR}, {_VECTOR})")
-    return any(module.get_function(name).attributes)
+    return _BY_FOURS if can({"+avx512vnni", "+avx512bw"}, _VPDPBUSD) else _BY_PAIRS
 
 
 _FORM = _form()
@@ -116,7 +98,8 @@ def pack(
 ) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32]]:
     """Weights (M, K) and biases (M,) as the functions below take them.
 
-    The weights become (tiles, groups, outputs of a tile x inputs of a group), padded by zeros.
+    The weights become (tiles, groups, outputs of a tile x inputs of a group), the biases
+    (outputs of all tiles,), both padded by zeros.
     """
     outputs, inputs = weight.shape
     tiles, groups = -(-outputs // _WIDTH), -(-inputs // _SIZE)
@@ -124,8 +107,9 @@ def pack(
     padded[:outputs, :inputs] = weight
     by_group = padded.reshape(tiles, _WIDTH, groups, _SIZE).transpose(0, 2, 1, 3)
     packed = np.ascontiguousarray(by_group).reshape(tiles, groups, _WIDTH * _SIZE)
-    shifted = bias - _OFFSET * weight.sum(1, dtype=np.int64)
-    return packed, shifted.astype(np.int32)
+    shifted = np.zeros(tiles * _WIDTH, np.int32)
+    shifted[:outputs] = bias - _OFFSET * weight.sum(1, dtype=np.int64)
+    return packed, shifted
 
 
 @compiled
@@ -147,8 +131,8 @@ def _tile(rows: int) -> Callable[..., Any]:
     """An intrinsic that writes the sums of `rows` rows and a tile's outputs."""
 
     @intrinsic
-    def tile(context, x, row, weight, number, out):  # type: ignore[no-untyped-def]
-        signature = types.void(x, types.intp, weight, types.intp, out)
+    def tile(context, x, row, weight, bias, number, out):  # type: ignore[no-untyped-def]
+        signature = types.void(x, types.intp, weight, bias, types.intp, out)
 
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             _write_tile(rows, context, builder, signature, arguments)
@@ -163,7 +147,7 @@ def _tile(rows: int) -> Callable[..., Any]:
 def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
     from numba.np.arrayobj import make_array
 
-    _, row, _, number, _ = arguments
+    _, row, _, _, number, _ = arguments
 
     def array(place: int) -> Any:
         return make_array(signature.args[place])(context, builder, arguments[place])
@@ -176,18 +160,21 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
 
     groups = builder.extract_value(array(2).shape, 1)
     tiles = builder.extract_value(array(2).shape, 0)
-    x_data, weight_data, out_data = array(0).data, array(2).data, array(4).data
-    zeros, undefined = ir.Constant(_VECTOR, [0] * LANES), ir.Constant(_VECTOR, ir.Undefined)
-    sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
-    for line in sums:
-        for place in line:
-            builder.store(zeros, place)
+    x_data, weight_data, bias_data, out_data = (array(place).data for place in (0, 2, 3, 5))
+    zeros, undefined = ir.Constant(VECTOR, [0] * LANES), ir.Constant(VECTOR, ir.Undefined)
+    sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
+    for v in range(VECTORS):
+        index = builder.add(builder.mul(number, constant(VECTORS)), constant(v))
+        first_sum = builder.load(at(bias_data, index, VECTOR))
+        first_sum.align = 4
+        for line in sums:
+            builder.store(first_sum, line[v])
     with cgutils.for_range(builder, groups) as loop:
         weights = []
         first = builder.add(builder.mul(number, groups), loop.index)
         for v in range(VECTORS):
             index = builder.add(builder.mul(first, constant(VECTORS)), constant(v))
-            loaded = builder.load(at(weight_data, index, _VECTOR))
+            loaded = builder.load(at(weight_data, index, VECTOR))
             loaded.align = 1
             weights.append(loaded)
         for r in range(rows):
@@ -203,38 +190,38 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
         line = builder.add(builder.mul(builder.add(row, constant(r)), tiles), number)
         for v in range(VECTORS):
             index = builder.add(builder.mul(line, constant(VECTORS)), constant(v))
-            builder.store(builder.load(sums[r][v]), at(out_data, index, _VECTOR)).align = 4
+            builder.store(builder.load(sums[r][v]), at(out_data, index, VECTOR)).align = 4
 
 
 _tile8, _tile4, _tile2, _tile1 = _tile(8), _tile(4), _tile(2), _tile(1)
 
 
 @compiled
-def _product(x, weight, out):  # type: ignore[no-untyped-def]
+def _product(x, weight, bias, out):  # type: ignore[no-untyped-def]
     rows = x.shape[0]
     for tile in range(weight.shape[0]):
         row = 0
         while row + 8 <= rows:
-            _tile8(x, row, weight, tile, out)
+            _tile8(x, row, weight, bias, tile, out)
             row += 8
         if row + 4 <= rows:
-            _tile4(x, row, weight, tile, out)
+            _tile4(x, row, weight, bias, tile, out)
             row += 4
         if row + 2 <= rows:
-            _tile2(x, row, weight, tile, out)
+            _tile2(x, row, weight, bias, tile, out)
             row += 2
         if row < rows:
-            _tile1(x, row, weight, tile, out)
+            _tile1(x, row, weight, bias, tile, out)
 
 
-def _interpreted(x: Any, weight: Any, out: Any) -> None:
+def _interpreted(x: Any, weight: Any, bias: Any, out: Any) -> None:
     """The same product without a compiler, for NUMBA_DISABLE_JIT."""
     tiles, groups, _ = weight.shape
     by_group = weight.reshape(tiles, groups, _WIDTH, _SIZE).astype(np.int64)
     rows = x.reshape(len(x), groups, _SIZE).astype(np.int64)
-    out[:] = np.einsum("rgi,tgmi->rtm", rows, by_group).reshape(out.shape)
+    out[: len(x)] = np.einsum("rgi,tgmi->rtm", rows, by_group).reshape(len(x), bias.size) + bias
 
 
-#: product(x, weight, out): what the rows of x, full of inputs, add to the packed biases of every
-#: output (and of those that pad the last tile). x and out are rows of `room`.
+#: product(x, weight, bias, out): out[r, m] is what the rows of x, full of inputs, and the bias give
+#: output m (or one of those that pad the last tile). x and out are rows of `room`.
 product: Callable[..., Any] = _interpreted if numba.config.DISABLE_JIT else _product

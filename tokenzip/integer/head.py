@@ -73,10 +73,9 @@ class LaneRows:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A wavefront, in a backend's arrays; `columns` are its sites' places in their order."""
+    """A wavefront, in a backend's arrays."""
 
     sites: Array
-    columns: slice
     around: Any
     pairs: tuple[Any, Any]
     candidates: Any
@@ -102,7 +101,6 @@ def by_steps(head: Head, ops: Any) -> HeadBySteps:
 
         return Step(
             ops.array(head.sites[start:stop].astype(np.int64)),
-            slice(start, stop),
             places(head.around),
             (places(head.pairs[0]), places(head.pairs[1])),
             places(head.candidates),
@@ -137,7 +135,7 @@ def decode_by_steps(
                 *(embedded, symbols, step.around, *step.pairs),
                 *(frame, 1, head.none, known),
             )
-            base = ops.contiguous(bases[plane][:, :, step.columns])
+            base = ops.contiguous(bases[plane][:, :, step.sites])
             z = ops.dense(x, head.hidden[plane], 0, add=base)
             of_plane = symbols
             if planes > 1:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ..coding.constants import PRECISION, SCORE_ONE, USABLE
 from ..coding.logarithms import DIRECT, LOG2_STEPS
-from ..coding.tables import EXP2, MOST_STEPS
+from ..coding.tables import MOST_STEPS
+from ..coding.weights import EXP2
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
 from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps
 from .layers import Layer, Places

@@ -166,12 +166,12 @@ _NUMBERS = {
 #: Sizes of networks by family and preset, for frames of one symbol a site.
 PRESETS = {
     "lstm": {
-        "small": {"embedding": 16, "state": 96, "hidden": 64},
+        "small": {"embedding": 16, "state": 48, "hidden": 32},
         "base": {"embedding": 32, "state": 192, "hidden": 160},
         "large": {"embedding": 48, "state": 384, "hidden": 320},
     },
     "conv3d": {
-        "small": {"embedding": 16, "state": 56, "squeeze": 16, "hidden": 64},
+        "small": {"embedding": 16, "state": 32, "squeeze": 8, "hidden": 32},
         "base": {"embedding": 32, "state": 128, "squeeze": 32, "hidden": 160},
         "large": {"embedding": 48, "state": 256, "squeeze": 64, "hidden": 320},
     },

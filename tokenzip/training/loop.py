@@ -102,6 +102,7 @@ class Loop:
         checkpoint_path: Path | None = None,
         resume: bool = False,
         report: Callable[[Progress], None] = lambda progress: None,
+        network: type[Twin] = Twin,
     ) -> None:
         self._spec, self._options, self._world = spec, options, world
         self._report, self._path = report, checkpoint_path
@@ -124,7 +125,7 @@ class Loop:
         torch.manual_seed(options.seed)
         with _memory(symbols):
             dropout = options.dropout or 0.0
-            self.twin = Twin(spec, dropout=dropout, token_dropout=options.token_dropout)
+            self.twin = network(spec, dropout=dropout, token_dropout=options.token_dropout)
             self.twin.to(self._device).train()
             self._module = world.wrap(self.twin)
         self._optimizer = _optimizer(self.twin, options, self._device)

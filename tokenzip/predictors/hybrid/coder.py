@@ -215,7 +215,7 @@ def _decode_at_once(
     """Frame t in one compiled loop."""
     from .kernel import decode_frame
 
-    base = np.stack([part[:, 0] for part in bases], axis=1)
+    base = bases[0] if len(bases) == 1 else np.concatenate(bases, axis=1)
     return bool(
         decode_frame(
             *(network.decoder, symbols, embedded, base, learner.state, learner.layout),

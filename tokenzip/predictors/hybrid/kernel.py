@@ -11,7 +11,7 @@ import numpy as np
 from tokenzip.coding.compiled import compiled
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.tables import symbol_at
-from tokenzip.integer.numba_backend import prior_rows, put, step_rows
+from tokenzip.integer.numba_backend import head_inputs, head_room, prior_rows, put, step_rows
 
 from ..adaptive.kernel import end_block, learn, predict
 
@@ -47,13 +47,15 @@ def decode_frame(  # type: ignore[no-untyped-def]
     rows int32 (1, S): the lane of every site, in the order of wavefronts.
     """
     planes, frame, output = base.shape[1], symbols.shape[1] - 1, head.output
+    space = head_room(head, 1, head_inputs(head, embedded, planes))
+    all_found = np.empty(len(space.z), np.int32)
+    all_priors = np.empty((len(space.z), layout.alphabet), np.int16)
     for step in range(head.starts.size - 1):
         start, stop = head.starts[step], head.starts[step + 1]
         sites = head.sites[start:stop]
-        found = np.empty(sites.size, np.int32)
-        priors = np.empty((sites.size, layout.alphabet), np.int16)
+        found, priors = all_found[: sites.size], all_priors[: sites.size]
         for plane in range(planes):
-            z, candidates = step_rows(head, symbols, embedded, base, step, plane)
+            z, candidates = step_rows(head, symbols, embedded, base, step, plane, space)
             prior_rows(
                 z, output.weight[plane], output.bias[plane], output.multiplier[plane],
                 output.shift[plane], candidates, priors,

@@ -140,20 +140,12 @@ class Network:
 
     def bases(self, symbols: Array, embedded: Array, state: State) -> tuple[list[Array], State]:
         """What `ops.decode_head` wants of the body for the last frame, plane by plane."""
-        _, order = self._decoder_and_order
         features, state = self._features(symbols, embedded, 1, state)
-        # In the order of wavefronts, so that each one's sites are side by side.
-        bases = [self._ops.contiguous(head.base(features)[:, :, order]) for head in self._heads]
-        return bases, state
-
-    @property
-    def decoder(self) -> Any:
-        """The backend's head."""
-        return self._decoder_and_order[0]
+        return [head.base(features) for head in self._heads], state
 
     @cached_property
-    def _decoder_and_order(self) -> tuple[Any, Array]:
-        """The backend's head and the order of wavefronts, made where something is decoded."""
+    def decoder(self) -> Any:
+        """The backend's head, made only where something is decoded."""
         waves = wavefronts(self.geometry)
         order = np.concatenate(waves)
         around = _Around(self._model.spec, order)
@@ -167,7 +159,7 @@ class Network:
             pairs=around.compared(),
             candidates=around.places(self._model.spec.features.candidates),
         )
-        return self._ops.head(head), self._ops.array(order.astype(np.int64))
+        return self._ops.head(head)
 
     def embed(self, symbols: Array) -> Array:
         return self._ops.embed(self._embedding, symbols)

@@ -1,0 +1,28 @@
+"""What the processor can do that numba compiles for, which need not be the processor at hand.
+
+It follows from nothing but what numba's cache distinguishes machine code by.
+"""
+
+from __future__ import annotations
+
+import numba
+from llvmlite import binding, ir
+from numba.core.registry import cpu_target
+
+#: 512 bits of int32.
+LANES = 16
+VECTOR = ir.VectorType(ir.IntType(32), LANES)
+#: The type of an LLVM function that makes a vector of three.
+OF_THREE = ir.FunctionType(VECTOR, [VECTOR] * 3)
+
+
+def can(features: set[str], intrinsic: str) -> bool:
+    """Whether the processor has these features, and LLVM knows an intrinsic OF_THREE by name."""
+    if numba.config.DISABLE_JIT:
+        return False
+    found = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    if not features <= set(found):
+        return False
+    # To those that it knows, and no others, LLVM gives attributes by itself.
+    module = binding.parse_assembly(f"declare {VECTOR} @{intrinsic}({VECTOR}, {VECTOR}, {VECTOR})")
+    return any(module.get_function(intrinsic).attributes)

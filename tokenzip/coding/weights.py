@@ -1,0 +1,129 @@
+"""Powers of two for rows of scores: tables of 64 in registers, where the processor can.
+
+A weight is EXP2[d], d a score's distance below the best. Reading 1602 entries one by one, as the
+vectors of many processors do, takes more time than all else that a row of scores needs. All of them
+follow from the first 64, kept with 7 bits more (FINE):
+
+    EXP2[d] = ((FINE[d % 64] >> (d // 64 + 6)) + 1) >> 1
+
+which is checked for every entry when this is imported. Where x86 has AVX-512, two instructions look
+up 16 of these at once (vpermi2d, in one half of FINE each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+from tokenzip.coding.constants import PRECISION, SCORE_BITS, SCORE_ONE
+from tokenzip.coding.processor import LANES, OF_THREE, VECTOR, can
+
+_MORE_BITS = 7
+_VPERMI2D = "llvm.x86.avx512.vpermi2var.d.512"
+
+
+def _exp2_entry(distance: int, precision: int = PRECISION) -> int:
+    """2**precision * 2**(-distance / SCORE_ONE), rounded to the nearest integer, halves up.
+
+    floor(2 * x) is the 64th root of (2 * x)**64, a power of two, and the root of a root's floor is
+    the root's floor: six integer square roots give it exactly. No float is asked.
+    """
+    exponent = (precision + 1) * SCORE_ONE - distance
+    twice = 1 << exponent if exponent >= 0 else 0
+    for _ in range(SCORE_BITS):
+        twice = isqrt(twice)
+    return (twice + 1) >> 1
+
+
+# Entry d is the weight of a score d below the best; from the last entry on it is 0.
+EXP2: NDArray[np.int64] = np.array(
+    [_exp2_entry(d) for d in range((PRECISION + 1) * SCORE_ONE + 2)], np.int64
+)
+EXP2.setflags(write=False)
+_WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
+_LAST = np.uint32(EXP2.size - 1)
+
+_FINE = [_exp2_entry(d, PRECISION + _MORE_BITS) for d in range(SCORE_ONE)]
+_IN_REGISTERS = can({"+avx512f"}, _VPERMI2D) and all(
+    ((_FINE[d % SCORE_ONE] >> (d // SCORE_ONE + _MORE_BITS - 1)) + 1) >> 1 == weight
+    for d, weight in enumerate(EXP2.tolist())
+)
+
+
+def _one_by_one(scores, high, weights):  # type: ignore[no-untyped-def]
+    for s in range(scores.size):
+        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
+        weights[s] = _WEIGHTS[min(below, _LAST)]
+
+
+def _by_vectors(scores, high, weights):  # type: ignore[no-untyped-def]
+    whole = scores.size - scores.size % LANES
+    for s in range(0, whole, LANES):
+        _sixteen(scores, s, np.uint32(high), weights)
+    for s in range(whole, scores.size):
+        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
+        weights[s] = _WEIGHTS[min(below, _LAST)]
+
+
+@overload(_one_by_one)
+def _chosen(scores, high, weights):  # type: ignore[no-untyped-def]
+    side_by_side = scores.layout == weights.layout == "C"
+    return _by_vectors if _IN_REGISTERS and side_by_side else _one_by_one
+
+
+#: weigh(scores, high, weights): weights[s] = EXP2[high - scores[s]], from its end on 0. scores:
+#: integers of at most 32 bits, none above high, which is of their kind. weights: int32.
+weigh: Callable[..., Any] = _one_by_one
+
+
+@intrinsic
+def _sixteen(context, scores, first, high, weights):  # type: ignore[no-untyped-def]
+    """weights[first : first + 16] of the scores there."""
+    signature = types.void(scores, types.intp, types.uint32, weights)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _write_sixteen(context, builder, signature, arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+    from numba.np.arrayobj import make_array
+
+    def place(argument: int, vector: Any) -> Any:
+        kind = signature.args[argument]
+        array = make_array(kind)(context, builder, arguments[argument])
+        one = builder.gep(array.data, [arguments[1]])
+        return builder.bitcast(one, vector.as_pointer()), kind.dtype.bitwidth // 8
+
+    def constant(value: int) -> Any:
+        return ir.Constant(VECTOR, [value] * LANES)
+
+    of_scores = signature.args[0].dtype
+    at, align = place(0, ir.VectorType(ir.IntType(of_scores.bitwidth), LANES))
+    scores = builder.load(at, align=align)
+    if of_scores.bitwidth < 32:
+        scores = (builder.sext if of_scores.signed else builder.zext)(scores, VECTOR)
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    one = builder.insert_element(undefined, arguments[2], ir.Constant(ir.IntType(32), 0))
+    below = builder.sub(builder.shuffle_vector(one, undefined, constant(0)), scores)
+    last = constant(int(_LAST))
+    below = builder.select(builder.icmp_unsigned("<", below, last), below, last)
+    look_up = cgutils.get_or_insert_function(builder.module, OF_THREE, _VPERMI2D)
+    tables = [ir.Constant(VECTOR, _FINE[i : i + LANES]) for i in range(0, SCORE_ONE, LANES)]
+    near, far = (builder.call(look_up, [a, below, b]) for a, b in (tables[:2], tables[2:]))
+    is_far = builder.icmp_unsigned("!=", builder.and_(below, constant(2 * LANES)), constant(0))
+    fine = builder.select(is_far, far, near)
+    shift = builder.add(builder.lshr(below, constant(SCORE_BITS)), constant(_MORE_BITS - 1))
+    rounded = builder.add(builder.lshr(fine, shift), constant(1))
+    at, align = place(3, VECTOR)
+    builder.store(builder.lshr(rounded, constant(1)), at, align=align)

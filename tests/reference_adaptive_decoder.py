@@ -261,11 +261,14 @@ EMPTY = Row()
 # The decoder
 
 
-class Decoder:
-    """Decodes the segments of one state, one after another."""
+class Mixer:
+    """The state, and what it says and learns of symbols: one segment after another.
 
-    def __init__(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
-        self.layout = layout = Layout(alphabet, frame, tokens)
+    constants: where they differ from those of 9.1.
+    """
+
+    def __init__(self, layout: Any, constants: dict[str, int] = C) -> None:
+        self.layout, self.constants = layout, constants
         lists = {kind: LISTS[layout.family, kind] for kind in ("tokens", "pattern", "copies")}
         kinds = {"tokens": lists["tokens"], "classes": LISTS[layout.family, "classes"]}
         if layout.learns:
@@ -278,7 +281,7 @@ class Decoder:
         self.rows: dict[str, list[dict[int, Row]]] = {}
         for kind, texts in kinds.items():
             most = C["MOST_CLASS_ROWS" if kind == "classes" else "MOST_LIST_ROWS"]
-            first = C["FIRST_CLASS_WEIGHT" if kind == "classes" else "FIRST_WEIGHT"]
+            first = constants["FIRST_CLASS_WEIGHT" if kind == "classes" else "FIRST_WEIGHT"]
             usable = [t for t in texts if t != "pos" or layout.positions > layout.planes]
             self.contexts[kind] = [Context(text, layout, most) for text in usable]
             self.experts[kind] = [Experts(first, layout.planes * C["LEVELS"]) for _ in usable]
@@ -301,79 +304,30 @@ class Decoder:
         self.seen = 0
         self.next_classes = C["FIRST_CLASSES"]
 
-    def decode(self, payload: bytes, frames: int, frame_tokens: int) -> list[int]:
-        """The tokens of a payload, in order."""
-        layout = self.layout
-        count = frames * frame_tokens * layout.step
-        lanes = 1
-        if count >= C["SYMBOLS_FOR_LANES"]:
-            lanes = min(layout.rows, C["MOST_LANES"])
-        assert len(payload) % 4 == 0
-        words = [int.from_bytes(payload[i : i + 4], "little") for i in range(0, len(payload), 4)]
-        sizes, words = words[: lanes - 1], words[lanes - 1 :]
-        coders = []
-        for size in [*sizes, len(words) - sum(sizes)]:
-            coders.append(reference_range_decoder.Decoder(words[:size]))
-            words = words[size:]
-
-        def read(i: int, freq: list[int]) -> int:
-            row = i % layout.positions // layout.columns
-            cumulative = [0]
-            for f in freq:
-                cumulative.append(cumulative[-1] + f)
-            symbol = coders[row % lanes].decode(cumulative)
-            if symbol < 0:
-                raise Corrupt
-            return symbol
-
-        symbols = self.run(count, read)
-        if not layout.split:
-            return symbols
-        halves = zip(symbols[::2], symbols[1::2], strict=True)
-        return [high * 2**layout.low_bits + low for high, low in halves]
-
-    def observe(self, tokens: list[int]) -> None:
-        """Take in a stored chunk of a solid group."""
-        symbols = tokens
-        if self.layout.split:
-            radix = 2**self.layout.low_bits
-            symbols = [half for token in tokens for half in divmod(token, radix)]
-        self.run(len(symbols), lambda i, freq: symbols[i])
-
-    def run(self, count: int, read: Any) -> list[int]:
-        symbols: list[int] = []
-        while len(symbols) < count:
-            if self.layout.learns and self.seen >= self.next_classes:
-                self.next_classes = self.seen * (2 if self.seen < C["LARGE"] else 4)
-                self.learn_classes(symbols)
-            end = min(self.layout.block_end(len(symbols)), count)
-            self.code_block(symbols, end, read)
-        self.segments.append(symbols)
-        return symbols
-
     # One block (9.6 to 9.8)
 
-    def code_block(self, symbols: list[int], end: int, read: Any) -> None:
-        layout = self.layout
-        plain = []
-        for occurred in self.occurred:
-            total = lg(layout.symbols + 2 * sum(occurred))
-            plain.append([min(total - lg(2 * n + 1), C["MOST_STEPS"]) for n in occurred])
-        begin = len(symbols)
-        rows_of = []
-        for i in range(begin, end):
-            around = self.look(symbols, i)
-            rows = {kind: self.row_numbers(kind, symbols, i, around) for kind in self.contexts}
-            rows_of.append(rows)
-            symbols.append(self.code_symbol(i, around, rows, plain[i % layout.planes], read))
+    def begin_block(self, symbols: list[int]) -> None:
+        """Learn classes where that is due, with these symbols of the segment behind."""
+        if self.layout.learns and self.seen >= self.next_classes:
+            self.next_classes = self.seen * (2 if self.seen < C["LARGE"] else 4)
+            self.learn_classes(symbols)
+
+    def code(self, symbols: list[int], i: int, plain: list[int], read: Any) -> tuple[int, Any]:
+        """Symbol i, and its rows in all contexts."""
+        around = self.look(symbols, i)
+        rows = {kind: self.row_numbers(kind, symbols, i, around) for kind in self.contexts}
+        return self.code_symbol(i, around, rows, plain, read), rows
+
+    def end_block(self, symbols: list[int], rows_of: dict[int, Any]) -> None:
+        """rows_of: of each index of the block, in rising order."""
         self.update()
-        for i, rows in zip(range(begin, end), rows_of, strict=True):
-            z, x = i % layout.planes, symbols[i]
+        for i, rows in rows_of.items():
+            z, x = i % self.layout.planes, symbols[i]
             self.occurred[z][x] += 1
             self.count(("tokens",), rows, x)
             self.count(("mixed",), rows, x)
             self.count(("classes",), rows, self.class_of[z][x])
-        self.seen += end - begin
+        self.seen += len(rows_of)
 
     def look(self, symbols: list[int], i: int) -> dict[str, tuple[int, int]]:
         """(symbol, class) of every neighbour."""
@@ -386,8 +340,8 @@ class Decoder:
             if u >= 0 and 0 <= r < layout.rows and 0 <= c < layout.columns:
                 q = r * layout.columns + c
                 at = u * layout.positions + q
-                assert at < i  # every neighbour has been coded
                 symbol = symbols[at]
+                assert at < i and symbol >= 0  # every neighbour has been coded
                 around[name] = (symbol, self.class_of[q % layout.planes][symbol])
             else:
                 around[name] = (layout.symbols, layout.classes)
@@ -426,7 +380,7 @@ class Decoder:
 
         # The first distribution.
         score = [-(value << 10) for value in plain]
-        prior = [value - C["TOKEN_ALPHA"] for value in plain]
+        prior = [value - self.constants["TOKEN_ALPHA"] for value in plain]
         token_says = self.say("tokens", rows, z, prior, score)
         first_drop, steps = sharpen(score, self.sharp[0].weight[z])
         first = frequencies(steps)
@@ -434,12 +388,15 @@ class Decoder:
         # The last one.
         best = max(range(layout.symbols), key=lambda s: (steps[s], -s))
         top = 24 * 64 - lg(first[best])
-        prior = [min(top - value, C["MOST_STEPS"]) - C["MIXED_ALPHA"] for value in steps]
+        prior = [
+            min(top - value, C["MOST_STEPS"]) - self.constants["MIXED_ALPHA"] for value in steps
+        ]
         mass = [0] * layout.classes
         for s, f in enumerate(first):
             mass[of[s]] += f
         class_prior = [
-            (min(24 * 64 - lg(m), C["MOST_STEPS"]) if m else C["MOST_STEPS"]) - C["CLASS_ALPHA"]
+            (min(24 * 64 - lg(m), C["MOST_STEPS"]) if m else C["MOST_STEPS"])
+            - self.constants["CLASS_ALPHA"]
             for m in mass
         ]
         class_score = [0] * layout.classes
@@ -497,13 +454,15 @@ class Decoder:
     def update(self) -> None:
         for experts in self.experts.values():
             for expert in experts:
-                expert.update(C["WEIGHT_RATE"], -C["MOST_WEIGHT"], C["MOST_WEIGHT"])
+                expert.update(self.constants["WEIGHT_RATE"], -C["MOST_WEIGHT"], C["MOST_WEIGHT"])
         for sharp in self.sharp:
-            sharp.update(C["SHARPNESS_RATE"], C["LEAST_SHARPNESS"], C["MOST_SHARPNESS"])
+            sharp.update(
+                self.constants["SHARPNESS_RATE"], C["LEAST_SHARPNESS"], C["MOST_SHARPNESS"]
+            )
         for bonus, gradient in zip(self.bonus, self.bonus_gradient, strict=True):
             for at, g in enumerate(gradient):
                 if g:
-                    value = bonus[at] + (g * C["BONUS_RATE"] >> 24)
+                    value = bonus[at] + (g * self.constants["BONUS_RATE"] >> 24)
                     bonus[at] = clip(value, -C["MOST_BONUS"], C["MOST_BONUS"])
                     gradient[at] = 0
 
@@ -530,6 +489,73 @@ class Decoder:
                 rows = {k: self.row_numbers(k, segment, i, around) for k in ("mixed", "classes")}
                 self.count(("mixed",), rows, x)
                 self.count(("classes",), rows, self.class_of[i % layout.planes][x])
+
+
+class Decoder(Mixer):
+    """Decodes the segments of one state, one after another."""
+
+    def __init__(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> None:
+        super().__init__(Layout(alphabet, frame, tokens))
+
+    def decode(self, payload: bytes, frames: int, frame_tokens: int) -> list[int]:
+        """The tokens of a payload, in order."""
+        layout = self.layout
+        count = frames * frame_tokens * layout.step
+        lanes = 1
+        if count >= C["SYMBOLS_FOR_LANES"]:
+            lanes = min(layout.rows, C["MOST_LANES"])
+        assert len(payload) % 4 == 0
+        words = [int.from_bytes(payload[i : i + 4], "little") for i in range(0, len(payload), 4)]
+        sizes, words = words[: lanes - 1], words[lanes - 1 :]
+        coders = []
+        for size in [*sizes, len(words) - sum(sizes)]:
+            coders.append(reference_range_decoder.Decoder(words[:size]))
+            words = words[size:]
+
+        def read(i: int, freq: list[int]) -> int:
+            row = i % layout.positions // layout.columns
+            cumulative = [0]
+            for f in freq:
+                cumulative.append(cumulative[-1] + f)
+            symbol = coders[row % lanes].decode(cumulative)
+            if symbol < 0:
+                raise Corrupt
+            return symbol
+
+        symbols = self.run(count, read)
+        if not layout.split:
+            return symbols
+        halves = zip(symbols[::2], symbols[1::2], strict=True)
+        return [high * 2**layout.low_bits + low for high, low in halves]
+
+    def observe(self, tokens: list[int]) -> None:
+        """Take in a stored chunk of a solid group."""
+        symbols = tokens
+        if self.layout.split:
+            radix = 2**self.layout.low_bits
+            symbols = [half for token in tokens for half in divmod(token, radix)]
+        self.run(len(symbols), lambda i, freq: symbols[i])
+
+    def run(self, count: int, read: Any) -> list[int]:
+        symbols: list[int] = []
+        while len(symbols) < count:
+            self.begin_block(symbols)
+            end = min(self.layout.block_end(len(symbols)), count)
+            self.code_block(symbols, end, read)
+        self.segments.append(symbols)
+        return symbols
+
+    def code_block(self, symbols: list[int], end: int, read: Any) -> None:
+        layout = self.layout
+        plain = []
+        for occurred in self.occurred:
+            total = lg(layout.symbols + 2 * sum(occurred))
+            plain.append([min(total - lg(2 * n + 1), C["MOST_STEPS"]) for n in occurred])
+        rows_of = {}
+        for i in range(len(symbols), end):
+            symbol, rows_of[i] = self.code(symbols, i, plain[i % layout.planes], read)
+            symbols.append(symbol)
+        self.end_block(symbols, rows_of)
 
 
 def sharpen(score: list[int], sharpness: int) -> tuple[list[int], list[int]]:

@@ -426,9 +426,15 @@ class Chunk:
         for wave in self.wavefronts():
             for p in range(sizes.planes):
                 for site in wave:
-                    lane = self.lanes[site // self.width % len(self.lanes)]
                     scores = self.scores(t, site, p, body[site])
-                    self.symbols[t][site][p] = decode_symbol(lane, cumulative_counts(scores))
+                    self.symbols[t][site][p] = self.read(t, site, p, scores)
+
+    def read(self, t: int, site: int, p: int, scores: list[int]) -> int:
+        """The symbol with these scores."""
+        return decode_symbol(self.lane_of(site), cumulative_counts(scores))
+
+    def lane_of(self, site: int) -> reference_range_decoder.Decoder:
+        return self.lanes[site // self.width % len(self.lanes)]
 
     def wavefronts(self) -> Iterator[list[int]]:
         """The sites of each wavefront, by rising rows."""

@@ -31,7 +31,7 @@ def test_clips_need_no_other_file(tmp_path: Path, model: tokenzip.Model, clip: n
     (tmp_path / "model.safetensors").unlink()
     with tokenzip.open(path) as archive:
         assert list(archive.models) == [model.identity.hex()]
-        assert archive["one"].info.predictor == "lstm"
+        assert archive["one"].info.predictor == "hybrid"
         assert np.array_equal(archive["one"][13:27], clip[13:27])
         assert np.array_equal(archive["two"], clip[:20])
         assert np.array_equal(archive["three"][-1], clip[-1])

@@ -43,12 +43,15 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
     return found
 
 
-def test_there_and_back(tz, model: Model) -> None:
-    done = tz("compress", "clip.npy", "--model", "m.safetensors")
+@pytest.mark.parametrize("how", ["auto", "hybrid", "alone"])
+def test_there_and_back(tz, model: Model, how: str) -> None:
+    how = model.spec.family if how == "alone" else how
+    options = [] if how == "auto" else ["--predictor", how]
+    done = tz("compress", "clip.npy", "--model", "m.safetensors", *options)
     assert done.code == 0 and "verified" in done.err
     clip = np.load("clip.npy")
     blob = Path("clip.npy.tkz").read_bytes()
-    assert blob == tokenzip.encode(clip, model=model)
+    assert blob == tokenzip.encode(clip, model=model, predictor=how)
     os.rename("clip.npy", "original.npy")
     assert tz("decompress", "clip.npy.tkz", "--model", "m.safetensors").code == 0
     assert Path("clip.npy").read_bytes() == Path("original.npy").read_bytes()
@@ -96,14 +99,29 @@ def test_a_model_that_is_not_there(tz, model: Model) -> None:
 
 
 def test_info(tz, model: Model) -> None:
-    assert tz("compress", "clip.npy", "--model", "m.safetensors").code == 0
-    shown = tz("info", "clip.npy.tkz")  # needs no model
-    assert shown.code == 0
-    assert model.identity.hex() in shown.out and model.spec.family in shown.out
-    assert "embedded" not in shown.out
-    entry = tz("info", "clip.npy.tkz", "--json").json["files"][0]["blob"]
-    assert entry["predictor"] == model.spec.family
-    assert entry["model"] == model.identity.hex()
+    for predictor in ("hybrid", model.spec.family):
+        options = ["--model", "m.safetensors", "--predictor", predictor, "--force"]
+        assert tz("compress", "clip.npy", *options).code == 0
+        shown = tz("info", "clip.npy.tkz")  # needs no model
+        assert shown.code == 0
+        assert model.identity.hex() in shown.out and predictor in shown.out
+        assert "embedded" not in shown.out
+        entry = tz("info", "clip.npy.tkz", "--json").json["files"][0]["blob"]
+        assert entry["predictor"] == predictor
+        assert entry["model"] == model.identity.hex()
+
+
+def test_solid(tz, model: Model) -> None:
+    """What one array teaches the hybrid serves for the next."""
+    arrays = {key: calm_tokens((30, *FRAME), ALPHABET, seed) for seed, key in enumerate("abc")}
+    np.savez("x.npz", **arrays)
+    models = ["--model", "m.safetensors"]
+    assert tz("compress", "x.npz", *models, "--solid").code == 0
+    assert tz("info", "x.npz.tkz", "--json").json["files"][0]["blob"]["solid"]
+    assert tz("verify", "x.npz.tkz", *models).code == 0
+    assert tz("decompress", "x.npz.tkz", *models, "-o", "back.npz").code == 0
+    with np.load("back.npz") as back:
+        assert all(same(back[key], arrays[key]) for key in arrays)
 
 
 def test_embedded(tz, model: Model) -> None:
@@ -148,9 +166,10 @@ def test_wrong_options(tz, model: Model) -> None:
         (["--model", "."], "."),
         (["--model", "m.safetensors", "--predictor", other], other),
         (["--model", "m.safetensors", "--predictor", "stored"], "stored"),
-        (["--model", "m.safetensors", "--solid"], "solid"),
+        (["--model", "m.safetensors", "--predictor", model.spec.family, "--solid"], "solid"),
         (["--model", "m.safetensors", "--backend", "jax"], "jax"),
         (["--predictor", "lstm"], "--model"),
+        (["--predictor", "hybrid"], "--model"),
     ):
         done = tz("compress", "clip.npy", *options)
         assert done.code in (1, 2), options

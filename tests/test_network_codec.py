@@ -43,6 +43,8 @@ from tokenzip.models import Model
 
 FRAME, ALPHABET = (3, 4), 20
 ROOT = Path(tokenzip.__file__).parents[1]
+#: Arguments of encode.
+Coding = dict[str, Any]
 
 
 @cache
@@ -53,6 +55,13 @@ def model_of(family: str, frame: tuple[int, ...] = FRAME, alphabet: int = ALPHAB
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> Model:
     return model_of(request.param)
+
+
+@pytest.fixture(params=["alone", "hybrid"])
+def coding(request: pytest.FixtureRequest, model: Model) -> Coding:
+    """How to encode: by the network alone, or by the hybrid."""
+    alone = request.param == "alone"
+    return {"model": model, "predictor": model.spec.family if alone else "hybrid"}
 
 
 @pytest.fixture
@@ -95,40 +104,42 @@ def changed(model: Model, name: str, change: Callable[[np.ndarray], Any]) -> Mod
 
 
 class TestRoundTrip:
-    def test_one_grid(self, model: Model, tokens: np.ndarray) -> None:
-        blob = tokenzip.encode(tokens, model=model)
+    def test_one_grid(self, model: Model, coding: Coding, tokens: np.ndarray) -> None:
+        blob = tokenzip.encode(tokens, **coding)
         assert same(tokenzip.decode(blob, model=model), tokens)
         info = tokenzip.inspect(blob)
-        assert info.predictor == model.spec.family and info.model == model.identity
+        assert info.predictor == coding["predictor"] and info.model == model.identity
         assert (info.embedded_bytes, info.solid, info.parameters) == (0, False, b"\1")
         assert len(blob) < tokenzip.inspect(tokenzip.encode(tokens, predictor="stored")).total_bytes
 
-    def test_lists_of_lengths_and_dtypes(self, model: Model) -> None:
+    def test_lists_of_lengths_and_dtypes(self, model: Model, coding: Coding) -> None:
         grids = clips()
-        blob = tokenzip.encode(grids, model=model)
+        blob = tokenzip.encode(grids, **coding)
         assert same(tokenzip.decode(blob, model=model), grids)
-        assert tokenzip.decode(tokenzip.encode([], model=model)) == []
+        assert tokenzip.decode(tokenzip.encode([], **coding)) == []
 
-    def test_empty_grids(self, model: Model) -> None:
+    def test_empty_grids(self, model: Model, coding: Coding) -> None:
         empty = [np.zeros((0, *FRAME), np.int16), np.zeros((5, 0), ">u2"), np.zeros((0, 99), bool)]
-        blob = tokenzip.encode(empty, model=model)
+        blob = tokenzip.encode(empty, **coding)
         assert tokenzip.inspect(blob).model is None  # nothing to decode, so nothing to ask for
         assert same(tokenzip.decode(blob), empty)
         mixed = [empty[0], clips()[0], empty[1]]
-        assert same(tokenzip.decode(tokenzip.encode(mixed, model=model), model=model), mixed)
+        assert same(tokenzip.decode(tokenzip.encode(mixed, **coding), model=model), mixed)
 
     @pytest.mark.parametrize(
         "frames", [0, -1, 17, slice(3, 5), slice(None, None, 7), slice(50, 10, -3), slice(9, 9)]
     )
-    def test_some_frames(self, model: Model, tokens: np.ndarray, frames: Any) -> None:
-        blob = tokenzip.encode(tokens, model=model, chunk_frames=8)
+    def test_some_frames(
+        self, model: Model, coding: Coding, tokens: np.ndarray, frames: Any
+    ) -> None:
+        blob = tokenzip.encode(tokens, **coding, chunk_frames=8)
         found = tokenzip.decode(blob, model=model, frames=frames)
         assert same(found, np.ascontiguousarray(tokens[frames]))
 
     def test_only_the_chunks_that_are_needed_are_read(
-        self, model: Model, tokens: np.ndarray
+        self, model: Model, coding: Coding, tokens: np.ndarray
     ) -> None:
-        blob = bytearray(tokenzip.encode(tokens, model=model, chunk_frames=10))
+        blob = bytearray(tokenzip.encode(tokens, **coding, chunk_frames=10))
         chunks = tokenzip.inspect(blob).grids[0].chunks
         assert {chunk.kind for chunk in chunks} == {"predicted"}
         blob[chunks[1].offset] ^= 1
@@ -139,16 +150,16 @@ class TestRoundTrip:
         with pytest.raises(LimitError):
             tokenzip.decode(blob, model=model, frames=slice(0, 40), max_tokens=400)
 
-    def test_smaller_alphabets(self, model: Model) -> None:
+    def test_smaller_alphabets(self, model: Model, coding: Coding) -> None:
         for alphabet in (2, 5, ALPHABET):
             tokens = calm_tokens((50, *FRAME), alphabet)
-            blob = tokenzip.encode(tokens, model=model, alphabet=alphabet)
+            blob = tokenzip.encode(tokens, **coding, alphabet=alphabet)
             assert tokenzip.inspect(blob).grids[0].alphabet == alphabet
             assert same(tokenzip.decode(blob, model=model), tokens)
 
-    def test_frames_of_another_shape_but_the_same_sites(self, model: Model) -> None:
+    def test_frames_of_another_shape_but_the_same_sites(self, model: Model, coding: Coding) -> None:
         tokens = calm_tokens((50, 3, 4, 1), ALPHABET)
-        blob = tokenzip.encode(tokens, model=model)
+        blob = tokenzip.encode(tokens, **coding)
         assert same(tokenzip.decode(blob, model=model), tokens)
 
     @pytest.mark.parametrize("family", FAMILIES)
@@ -166,44 +177,54 @@ class TestRoundTrip:
     ) -> None:
         model = model_of(family, frame, alphabet)
         tokens = calm_tokens((frames, *frame), alphabet, dtype="uint16")
-        blob = tokenzip.encode(tokens, model=model)
-        assert same(tokenzip.decode(blob, model=model), tokens)
-        # Nothing was hidden by storing it: the network's own payload is right too.
+        for predictor in ("hybrid", family):
+            blob = tokenzip.encode(tokens, model=model, predictor=predictor)
+            assert same(tokenzip.decode(blob, model=model), tokens)
+        # Nothing was hidden by storing it: the coders' own payloads are right too.
+        from tokenzip.predictors.hybrid import coders
         from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
 
         predictor = NetworkPredictor(model, Backend())
         found = predictor.decode(predictor.encode([tokens]), [frames])
         assert np.array_equal(found[0].reshape(tokens.shape), tokens)
+        coder = coders(predictor)(alphabet, frame, tokens.size)
+        payload = coder.encode(tokens)
+        coder.reset()
+        assert np.array_equal(coder.decode(payload, frames), tokens)
 
-    def test_read_only_and_strided_arrays(self, model: Model, tokens: np.ndarray) -> None:
+    def test_read_only_and_strided_arrays(self, coding: Coding, tokens: np.ndarray) -> None:
         tokens.setflags(write=False)
-        wanted = tokenzip.encode(tokens, model=model)
+        wanted = tokenzip.encode(tokens, **coding)
         strided = np.asfortranarray(np.repeat(tokens, 2, axis=2))[:, :, ::2]
-        assert tokenzip.encode(tokens, model=model) == wanted
-        assert tokenzip.encode(strided, model=model) == wanted
+        assert tokenzip.encode(tokens, **coding) == wanted
+        assert tokenzip.encode(strided, **coding) == wanted
 
 
 class TestNeverLarge:
-    def test_noise_is_stored(self, model: Model) -> None:
+    def test_noise_is_stored(self, model: Model, coding: Coding) -> None:
         tokens = noise((30, *FRAME), 16)
-        blob = tokenzip.encode(tokens, model=model)
+        blob = tokenzip.encode(tokens, **coding)
         assert kinds(blob) == {"stored"} and tokenzip.inspect(blob).model is None
         assert same(tokenzip.decode(blob), tokens)
 
-    def test_noise_among_others_is_stored(self, model: Model, tokens: np.ndarray) -> None:
-        grids = [tokens, noise((30, *FRAME), ALPHABET)]
-        blob = tokenzip.encode(grids, model=model)
+    def test_noise_among_others_is_stored(
+        self, model: Model, coding: Coding, tokens: np.ndarray
+    ) -> None:
+        grids = [tokens, noise((30, *FRAME), 16)]
+        blob = tokenzip.encode(grids, **coding)
         found = [grid.chunks[0].kind for grid in tokenzip.inspect(blob).grids]
         assert found == ["predicted", "stored"]
         assert same(tokenzip.decode(blob, model=model)[0], tokens)
 
     @pytest.mark.parametrize("embed", [False, True])
     @pytest.mark.parametrize("frames", [0, 1, 3, 20])
-    def test_at_most_64_bytes_more(self, model: Model, embed: bool, frames: int) -> None:
+    def test_at_most_64_bytes_more(
+        self, model: Model, coding: Coding, embed: bool, frames: int
+    ) -> None:
         for calm in (0.0, 0.7, 1.0):
             grid = calm_tokens((frames, *FRAME), ALPHABET, calm=calm)
             for grids in (grid, [grid] * 3):
-                blob = tokenzip.encode(grids, model=model, embed_model=embed, chunk_frames=2)
+                blob = tokenzip.encode(grids, **coding, embed_model=embed, chunk_frames=2)
                 raw = (frames * 12 * 5 + 7) // 8
                 assert len(blob) <= (raw + 64) * (3 if isinstance(grids, list) else 1)
                 assert same(tokenzip.decode(blob, model=model), grids)
@@ -215,27 +236,29 @@ class TestNeverLarge:
 class TestSameBytes:
     @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-    def test_threads_and_batches(self, model: Model, threads: int, batch: int) -> None:
+    def test_threads_and_batches(
+        self, model: Model, coding: Coding, threads: int, batch: int
+    ) -> None:
         grids = clips() * 2
-        wanted = tokenzip.encode(grids, model=model)
-        settings: dict[str, Any] = {"model": model, "threads": threads, "batch": batch}
-        assert tokenzip.encode(grids, **settings) == wanted
-        assert same(tokenzip.decode(wanted, **settings), grids)
+        wanted = tokenzip.encode(grids, **coding)
+        settings: dict[str, Any] = {"threads": threads, "batch": batch}
+        assert tokenzip.encode(grids, **coding, **settings) == wanted
+        assert same(tokenzip.decode(wanted, model=model, **settings), grids)
 
-    def test_order_of_clips(self, model: Model) -> None:
+    def test_order_of_clips(self, coding: Coding) -> None:
         grids = clips()
-        alone = [payloads(tokenzip.encode([grid], model=model))[0] for grid in grids]
+        alone = [payloads(tokenzip.encode([grid], **coding))[0] for grid in grids]
         for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
-            blob = tokenzip.encode([grids[i] for i in order], model=model)
+            blob = tokenzip.encode([grids[i] for i in order], **coding)
             assert payloads(blob) == [alone[i] for i in order]
 
-    def test_chunks_are_as_clips_of_their_own(self, model: Model, tokens: np.ndarray) -> None:
-        blob = tokenzip.encode(tokens, model=model, chunk_frames=15)
-        parts = [payloads(tokenzip.encode(tokens[i : i + 15], model=model))[0] for i in (0, 15, 30)]
+    def test_chunks_are_as_clips_of_their_own(self, coding: Coding, tokens: np.ndarray) -> None:
+        blob = tokenzip.encode(tokens, **coding, chunk_frames=15)
+        parts = [payloads(tokenzip.encode(tokens[i : i + 15], **coding))[0] for i in (0, 15, 30)]
         assert payloads(blob)[:3] == parts
 
-    def test_threads_that_share_a_codec(self, model: Model) -> None:
-        codec = tokenzip.Codec(model=model, threads=2, batch=2)
+    def test_threads_that_share_a_codec(self, coding: Coding) -> None:
+        codec = tokenzip.Codec(**coding, threads=2, batch=2)
         grids = [calm_tokens((20 + i, *FRAME), ALPHABET, i) for i in range(8)]
         wanted = [codec.encode(grid) for grid in grids]
         wrong: list[object] = []
@@ -261,8 +284,9 @@ class TestSameBytes:
         for family in FAMILIES:
             model = tiny_model(family, (16, 16), 300)
             grids = [calm_tokens((12, 16, 16), 300, seed) for seed in range(6)]
-            wanted = tokenzip.encode(grids, model=model)
-            assert tokenzip.encode(grids, model=model, threads=2, batch=6) == wanted
+            coding: Coding = {"model": model, "predictor": family}
+            wanted = tokenzip.encode(grids, **coding)
+            assert tokenzip.encode(grids, **coding, threads=2, batch=6) == wanted
             found = tokenzip.decode(wanted, model=model, threads=2, batch=6)
             assert same(found, grids)
 
@@ -387,16 +411,22 @@ class TestMismatch:
         model = model_of(family)
         (other,) = set(FAMILIES) - {family}
         for predictor in (other, "adaptive", "stored"):
-            with pytest.raises(OptionError, match=f"for the predictor {family}, not {predictor}"):
+            refusal = f"for the predictors hybrid and {family}, not {predictor}"
+            with pytest.raises(OptionError, match=refusal):
                 tokenzip.encode(tokens, model=model, predictor=predictor)
-        wanted = tokenzip.encode(tokens, model=model)
-        assert tokenzip.encode(tokens, model=model, predictor=family) == wanted
-        with pytest.raises(OptionError, match="needs a model"):
-            tokenzip.encode(tokens, predictor=family)
+        hybrid = tokenzip.encode(tokens, model=model)
+        assert tokenzip.encode(tokens, model=model, predictor="hybrid") == hybrid
+        alone = tokenzip.encode(tokens, model=model, predictor=family)
+        found = [tokenzip.inspect(blob).predictor for blob in (hybrid, alone)]
+        assert found == ["hybrid", family]
+        for predictor in ("hybrid", family):
+            with pytest.raises(OptionError, match="needs a model"):
+                tokenzip.encode(tokens, predictor=predictor)
 
     def test_solid(self, model: Model, tokens: np.ndarray) -> None:
+        """A network alone learns nothing that could flow from chunk to chunk."""
         with pytest.raises(OptionError, match="solid"):
-            tokenzip.encode([tokens, tokens], model=model, solid=True)
+            tokenzip.encode([tokens, tokens], model=model, predictor=model.spec.family, solid=True)
 
     @pytest.mark.parametrize(
         "options",
@@ -588,31 +618,37 @@ else:
     assert same(np.load(tmp_path / "e.npy"), many)
 
 
+@pytest.mark.parametrize("hybrid", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_memory_stays_flat(family: str) -> None:
+def test_memory_stays_flat(family: str, hybrid: bool) -> None:
+    """The process's, Python's own, and numba's, of which tracemalloc takes the freed for kept."""
+    from numba.core.runtime import _nrt_python, rtsys
+
     model = model_of(family, (), ALPHABET)
     tokens = calm_tokens((20,), ALPHABET)
-    codec = tokenzip.Codec(model=model)
+    codec = tokenzip.Codec(model=model, predictor="hybrid" if hybrid else family)
     blob = codec.encode(tokens)
     assert kinds(blob) == {"predicted"}
     for _ in range(20):
         codec.decode(blob)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(300):
-        codec.decode(blob)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 8_000  # kilobytes
     gc.collect()
-    tracemalloc.start()  # slow, but exact
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    blocks = [sys.getallocatedblocks()]
+    _nrt_python.memsys_enable_stats()
     try:
-        codec.decode(blob)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(30):
-            codec.decode(blob)
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 15_000
+        before = rtsys.get_allocation_stats()
+        for _ in range(4):
+            for _ in range(80):
+                codec.decode(blob)
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+        after = rtsys.get_allocation_stats()
     finally:
-        tracemalloc.stop()
+        _nrt_python.memsys_disable_stats()
+    assert np.diff(blocks).min() < 40  # caches fill up, but not by one with every call
+    assert after.alloc - before.alloc == after.free - before.free > 0
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free > 0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 8_000  # kilobytes
 
 
 def large_work() -> tuple[Model, list[np.ndarray]]:
@@ -623,12 +659,13 @@ def large_work() -> tuple[Model, list[np.ndarray]]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_fork() -> None:
+@pytest.mark.parametrize("how", ["lstm", "hybrid"])
+def test_fork(how: str) -> None:
     """A child has none of its parent's threads, and does not wait for them."""
     from tokenzip.predictors.network import predictor
 
     model, grids = large_work()
-    settings: dict[str, Any] = {"model": model, "threads": 2, "batch": 6}
+    settings: dict[str, Any] = {"model": model, "predictor": how, "threads": 2, "batch": 6}
     wanted = tokenzip.encode(grids, **settings)
     with predictor._lock:  # as if another thread were making a predictor
         child = os.fork()
@@ -645,11 +682,12 @@ def test_fork() -> None:
     pytest.fail("the child waits for ever")
 
 
-def test_interrupted() -> None:
+@pytest.mark.parametrize("how", ["lstm", "hybrid"])
+def test_interrupted(how: str) -> None:
     """What a Ctrl-C left behind does not disturb the next call."""
     model, grids = large_work()
     settings: dict[str, Any] = {"model": model, "threads": 2, "batch": 6}
-    blob = tokenzip.encode(grids, **settings)
+    blob = tokenzip.encode(grids, predictor=how, **settings)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -665,7 +703,7 @@ def test_interrupted() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert same(tokenzip.decode(blob, **settings), grids)
-    assert tokenzip.encode(grids, **settings) == blob
+    assert tokenzip.encode(grids, predictor=how, **settings) == blob
 
 
 def test_models_are_not_changed_and_travel(model: Model, tokens: np.ndarray) -> None:

@@ -61,7 +61,7 @@ def test_blobs(family: str, case: str, tmp_path: Path) -> None:
     of_file = reference.read_model_file((tmp_path / "model.safetensors").read_bytes())
     assert of_file.identity() == model.identity
     tokens = calm_tokens((frames, *frame), alphabet)
-    blob = tokenzip.encode(tokens, alphabet=alphabet, model=model)
+    blob = tokenzip.encode(tokens, alphabet=alphabet, model=model, predictor=family)
     assert tokenzip.inspect(blob).predictor == family
     assert reference.decode_blob(blob, of_file) == [flat(tokens)]
 
@@ -70,7 +70,7 @@ def test_embedded_models(family: str) -> None:
     """A blob that brings its model needs nothing else."""
     model = tiny_model(family, (), 32, coarse=True)
     tokens = calm_tokens((9500 if family == "conv3d" else 6500,), 32, calm=0.98)
-    blob = tokenzip.encode(tokens, model=model, embed_model=True)
+    blob = tokenzip.encode(tokens, model=model, predictor=family, embed_model=True)
     parsed = reference_blob_decoder.parse(blob)
     assert parsed.flags == 12 and parsed.model == model.identity
     assert reference.decode_blob(blob) == [flat(tokens)]
@@ -93,7 +93,7 @@ def test_lists_chunks_and_smaller_alphabets(family: str) -> None:
         noise((9, 3, 2), 33, 3),
         calm_tokens((20, 3, 2), 2, 4).astype(bool),
     ]
-    blob = tokenzip.encode(grids, model=model, chunk_frames=12)
+    blob = tokenzip.encode(grids, model=model, predictor=family, chunk_frames=12)
     kinds = {chunk.kind for grid in tokenzip.inspect(blob).grids for chunk in grid.chunks}
     assert kinds == {"stored", "predicted"}
     assert reference.decode_blob(blob, file) == [flat(grid) for grid in grids]

@@ -53,8 +53,24 @@ def small_grid() -> np.ndarray:
     return calm_tokens((30, *FRAME), ALPHABET, dtype="int16")
 
 
-def small_blob(model: Model) -> bytes:
-    blob = tokenzip.encode([small_grid(), small_grid() > 4], model=model, chunk_frames=15)
+@pytest.fixture(params=["alone", "hybrid", "solid"])
+def how(request: pytest.FixtureRequest) -> str:
+    """The network alone, or the hybrid, chunk by chunk or solid."""
+    return request.param
+
+
+def predictor_of(model: Model, how: str) -> str:
+    return model.spec.family if how == "alone" else "hybrid"
+
+
+def small_blob(model: Model, how: str) -> bytes:
+    blob = tokenzip.encode(
+        [small_grid(), small_grid() > 4],
+        model=model,
+        predictor=predictor_of(model, how),
+        solid=how == "solid",
+        chunk_frames=15,
+    )
     assert {chunk.kind for chunk in tokenzip.inspect(blob).grids[0].chunks} == {"predicted"}
     return blob
 
@@ -69,32 +85,32 @@ def decode(blob: bytes, model: Model) -> list[np.ndarray] | None:
 
 
 class TestOneBlob:
-    def test_every_single_bit_flip(self, model: Model) -> None:
-        blob = small_blob(model)
+    def test_every_single_bit_flip(self, model: Model, how: str) -> None:
+        blob = small_blob(model, how)
         for position in range(8 * len(blob)):
             flipped = bytearray(blob)
             flipped[position // 8] ^= 1 << position % 8
             with pytest.raises(BlobError):
                 tokenzip.decode(flipped, max_tokens=LIMIT, model=model)
 
-    def test_every_prefix(self, model: Model) -> None:
-        blob = small_blob(model)
+    def test_every_prefix(self, model: Model, how: str) -> None:
+        blob = small_blob(model, how)
         for length in range(len(blob)):
             with pytest.raises(BlobError) as caught:
                 tokenzip.decode(blob[:length], max_tokens=LIMIT, model=model)
             assert length == 0 or isinstance(caught.value, TruncatedError)
 
-    def test_random_damage(self, model: Model) -> None:
+    def test_random_damage(self, model: Model, how: str) -> None:
         rng = np.random.default_rng(11)
-        blob = small_blob(model)
+        blob = small_blob(model, how)
         for _ in range(2000):
             mutated = mutate(blob, rng)
             if mutated != blob:
                 assert decode(mutated, model) is None
 
-    def test_damaged_fields_under_a_right_checksum(self, model: Model) -> None:
+    def test_damaged_fields_under_a_right_checksum(self, model: Model, how: str) -> None:
         rng = np.random.default_rng(12)
-        fields, payload = opened(small_blob(model))
+        fields, payload = opened(small_blob(model, how))
         flips = (
             fields[:at] + bytes([fields[at] ^ 1 << bit]) + fields[at + 1 :]
             for at in range(len(fields))
@@ -109,11 +125,12 @@ class TestOneBlob:
                 assert consistent(blob, arrays)
         assert 0 < accepted < 300
 
-    def test_payloads_of_nonsense(self, model: Model) -> None:
+    def test_payloads_of_nonsense(self, model: Model, how: str) -> None:
         """Right checksums around words that no encoder wrote."""
         rng = np.random.default_rng(13)
         tokens = small_grid()
-        blob = tokenzip.encode(tokens, model=model)
+        predictor, solid = predictor_of(model, how), how == "solid"
+        blob = tokenzip.encode(tokens, model=model, predictor=predictor, solid=solid)
         chunk = tokenzip.inspect(blob).grids[0].chunks[0]
         original = blob[chunk.offset :]
         crc = zlib.crc32(tokens.astype("<u2").tobytes())
@@ -124,14 +141,17 @@ class TestOneBlob:
                 mutate(original, rng)[: size - 1],
                 bytes([int(rng.integers(0, 256))]) * int(rng.integers(0, size)),
             ][number % 3]
-            arrays = decode(blob_of(model, tokens, payload, crc), model)
+            damaged = blob_of(model, tokens, payload, crc, predictor=predictor, solid=solid)
+            arrays = decode(damaged, model)
             assert arrays is None or np.array_equal(arrays[0], tokens)
 
     @pytest.mark.parametrize("payload", [b"", bytes(4), bytes(8), b"\xff" * 8])
-    def test_invalid_words_are_no_zeros(self, model: Model, payload: bytes) -> None:
+    def test_invalid_words_are_no_zeros(self, model: Model, how: str, payload: bytes) -> None:
         """Words that no encoder writes are refused even where tokens of zeros have their sums."""
         tokens = np.zeros((30, *FRAME), np.int16)
-        blob = blob_of(model, tokens, payload, zlib.crc32(tokens.tobytes()))
+        predictor, solid = predictor_of(model, how), how == "solid"
+        crc = zlib.crc32(tokens.tobytes())
+        blob = blob_of(model, tokens, payload, crc, predictor=predictor, solid=solid)
         with pytest.raises(CorruptError):
             tokenzip.decode(blob, model=model)
 
@@ -152,7 +172,7 @@ def blob_of(model: Model, tokens: np.ndarray, payload: bytes, crc: int, **fields
     identity = fields.pop("identity", model.identity)
     grid = CodedGrid(shape, tokens.dtype, alphabet, None, (chunk,))
     settings: dict[str, Any] = {
-        "predictor": model.spec.family,
+        "predictor": "hybrid",
         "parameters": b"\1",
         "model": identity,
         **fields,
@@ -163,42 +183,50 @@ def blob_of(model: Model, tokens: np.ndarray, payload: bytes, crc: int, **fields
 class TestLies:
     """Headers that contradict the model."""
 
-    def good(self, model: Model, **fields: Any) -> bytes:
+    @pytest.fixture(params=["alone", "hybrid"])
+    def how(self, request: pytest.FixtureRequest) -> str:
+        return request.param
+
+    def good(self, model: Model, how: str, **fields: Any) -> bytes:
         tokens = small_grid()
-        blob = tokenzip.encode(tokens, model=model)
+        predictor = predictor_of(model, how)
+        blob = tokenzip.encode(tokens, model=model, predictor=predictor)
         chunk = tokenzip.inspect(blob).grids[0].chunks[0]
+        fields = {"predictor": predictor, **fields}
         return blob_of(model, tokens, blob[chunk.offset :], chunk.token_crc, **fields)
 
-    def test_the_good_one(self, model: Model) -> None:
-        assert self.good(model) == tokenzip.encode(small_grid(), model=model)
+    def test_the_good_one(self, model: Model, how: str) -> None:
+        predictor = predictor_of(model, how)
+        wanted = tokenzip.encode(small_grid(), model=model, predictor=predictor)
+        assert self.good(model, how) == wanted
 
     @pytest.mark.parametrize("parameters", [b"", b"\0", b"\1\1", b"\2", b"\xff", bytes(50)])
-    def test_parameters(self, model: Model, parameters: bytes) -> None:
+    def test_parameters(self, model: Model, how: str, parameters: bytes) -> None:
         kind = UnsupportedVersionError if parameters in (b"\2", b"\xff") else CorruptError
         with pytest.raises(kind):
-            tokenzip.decode(self.good(model, parameters=parameters), model=model)
+            tokenzip.decode(self.good(model, how, parameters=parameters), model=model)
 
     @pytest.mark.parametrize("shape", [(180,), (30, 6), (30, 3, 2), (15, 2, 6), (3, 64, 70)])
-    def test_other_frames(self, model: Model, shape: tuple[int, ...]) -> None:
+    def test_other_frames(self, model: Model, how: str, shape: tuple[int, ...]) -> None:
         with pytest.raises(CorruptError):
-            tokenzip.decode(self.good(model, shape=shape), model=model)
+            tokenzip.decode(self.good(model, how, shape=shape), model=model)
 
-    def test_a_larger_alphabet(self, model: Model) -> None:
+    def test_a_larger_alphabet(self, model: Model, how: str) -> None:
         with pytest.raises(CorruptError):
-            tokenzip.decode(self.good(model, alphabet=ALPHABET + 1), model=model)
+            tokenzip.decode(self.good(model, how, alphabet=ALPHABET + 1), model=model)
 
-    def test_another_family(self, model: Model) -> None:
-        (other,) = set(FAMILIES) - {model.spec.family}
-        with pytest.raises(CorruptError):
-            tokenzip.decode(self.good(model, predictor=other), model=model)
+    def test_another_predictor(self, model: Model, how: str) -> None:
+        for other in {*FAMILIES, "hybrid"} - {predictor_of(model, how)}:
+            with pytest.raises(CorruptError):
+                tokenzip.decode(self.good(model, how, predictor=other), model=model)
 
-    def test_billions_of_tokens_in_few_bytes(self, model: Model) -> None:
-        blob = self.good(model, shape=(2**40, *FRAME))
+    def test_billions_of_tokens_in_few_bytes(self, model: Model, how: str) -> None:
+        blob = self.good(model, how, shape=(2**40, *FRAME))
         with pytest.raises(tokenzip.errors.LimitError):
             tokenzip.decode(blob, model=model)
 
-    def test_models_where_none_belong(self, model: Model) -> None:
-        fields, payload = opened(self.good(model))
+    def test_models_where_none_belong(self, model: Model, how: str) -> None:
+        fields, payload = opened(self.good(model, how))
         start = len(b"\4\2\1\1")
         identity, rest = fields[start : start + 32], fields[start + 32 :]
         family = fields[1:2]
@@ -206,7 +234,9 @@ class TestLies:
             b"\0" + family + b"\1\1",  # a network without a model
             b"\4\1\1\1" + identity,  # adaptive with one
             b"\4\0\0" + identity,  # stored with one
-            b"\6" + family + b"\1\1" + identity,  # solid
+            b"\6\2\1\1" + identity,  # a network alone, solid
+            b"\6\3\1\1" + identity,
+            b"\2\4\1\1",  # a solid hybrid without a model
             b"\x08" + family + b"\1\1",  # embedded, but not named
             b"\x0c" + family + b"\1\1" + identity + b"\0",  # embedded, of no bytes
             b"\x14" + family + b"\1\1" + identity,  # an unknown flag
@@ -222,7 +252,7 @@ class TestLies:
 def with_model(model: Model, packed: bytes, identity: bytes | None = None) -> bytes:
     """A blob of a good chunk with these bytes as its model."""
     tokens = small_grid()
-    blob = tokenzip.encode(tokens, model=model)
+    blob = tokenzip.encode(tokens, model=model)  # by the hybrid
     chunk = tokenzip.inspect(blob).grids[0].chunks[0]
     fields: dict[str, Any] = {"embedded": packed, "identity": identity or model.identity}
     return blob_of(model, tokens, blob[chunk.offset :], chunk.token_crc, **fields)

@@ -226,7 +226,7 @@ class Codec:
         model = self._own_model()
         predictor = resolve(self.predictor, model.spec.family if model else None)
         if model and self.solid and predictor != HYBRID:
-            raise OptionError(f"a network alone learns nothing from clip to clip: use {HYBRID}")
+            raise OptionError(f"a network alone learns nothing: a solid blob takes {HYBRID}")
         solid = self.solid and predictor != "stored"
         if model:
             for grid in grids:

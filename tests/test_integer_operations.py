@@ -19,7 +19,8 @@ from numpy.testing import assert_array_equal
 from tokenzip.coding.constants import USABLE
 from tokenzip.coding.encoder import encode_lane
 from tokenzip.coding.logarithms import LOG2_STEPS
-from tokenzip.coding.tables import EXP2, MOST_STEPS, intervals_from_scores, tables_from_scores
+from tokenzip.coding.tables import MOST_STEPS, intervals_from_scores, tables_from_scores
+from tokenzip.coding.weights import EXP2
 from tokenzip.errors import MissingDependencyError, OptionError
 from tokenzip.integer import BACKENDS as NAMES
 from tokenzip.integer import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT, operations

@@ -69,7 +69,7 @@ results: $(LIGHT)
 		--title "drive/val, first 12 clips" --markdown out/results/2.md --plot out/results/drive.png
 	$(PY) benchmarks/ratio.py $(DATA)/encodec/val.h5 --alphabet 1024 --solid \
 		--title "encodec/val, 39 clips" --markdown out/results/3.md --plot out/results/encodec.png
-	$(PY) benchmarks/networks.py --only bits --only speed --only presets --markdown out/results/4.md
+	$(PY) benchmarks/networks.py --only bits --only speed --only hybrid --only presets --markdown out/results/4.md
 	{ echo "# Results"; echo; echo "Written by \`make results\`; do not edit by hand."; \
 		for part in 0 1 2 3 4; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
 

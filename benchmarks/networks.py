@@ -19,6 +19,8 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +43,49 @@ Row = Sequence[str]
 
 
 def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
-    """Bits per token of each model on its validation clips, by source."""
+    """Bits per token of each model on its validation clips, alone and as hybrid, by source."""
     rows: list[Row] = []
     for path in models:
         model = tokenzip.Model.load(path)
         clips = _clips(path)
-        tokens: dict[str, int] = defaultdict(int)
-        size: dict[str, int] = defaultdict(int)
-        for source, clip in clips:
-            blob = tokenzip.encode(clip, alphabet=1024, model=model, threads=arguments.threads)
-            for group in {source, "all"}:
-                tokens[group] += clip.size
-                size[group] += len(blob)
-        for group in sorted(tokens, key=lambda g: (g == "all", g)):
-            rate = 8 * size[group] / tokens[group]
-            rows.append([path.stem, group, f"{tokens[group]:,}", f"{rate:.3f}", f"{10 / rate:.3f}"])
+        for predictor in (model.spec.family, "hybrid"):
+            codec = tokenzip.Codec(alphabet=1024, model=model, predictor=predictor)
+            with ThreadPoolExecutor(arguments.threads) as pool:
+                sizes = list(pool.map(len, pool.map(codec.encode, [clip for _, clip in clips])))
+            tokens: dict[str, int] = defaultdict(int)
+            size: dict[str, int] = defaultdict(int)
+            for (source, clip), bytes_of_clip in zip(clips, sizes, strict=True):
+                for group in {source, "all"}:
+                    tokens[group] += clip.size
+                    size[group] += bytes_of_clip
+            for group in sorted(tokens, key=lambda g: (g == "all", g)):
+                rate = 8 * size[group] / tokens[group]
+                cells = [f"{tokens[group]:,}", f"{rate:.3f}", f"{10 / rate:.3f}"]
+                rows.append([path.stem, predictor, group, *cells])
         packed = len(pack_model(model))
-        rows.append([path.stem, "the model, packed", "", f"{packed:,} bytes", ""])
-    yield from _table(["model", "clips", "tokens", "bits/token", "ratio"], rows)
+        rows.append([path.stem, "the model, packed", "", "", f"{packed:,} bytes", ""])
+    yield from _table(["model", "predictor", "clips", "tokens", "bits/token", "ratio"], rows)
+
+
+def hybrid(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """Tokens per second of the hybrid: chunks are spread over threads, one is one thread's."""
+    rows: list[Row] = []
+    for path in models:
+        model = tokenzip.Model.load(path)
+        clips = [clip[: arguments.frames] for _, clip in _clips(path)]
+        codec = tokenzip.Codec(
+            alphabet=1024, model=model, predictor="hybrid", threads=arguments.threads
+        )
+        for count in (1, arguments.clips):
+            some = clips[:count]
+            blob = codec.encode(some)
+            total = sum(clip.size for clip in some)
+            encode = _seconds(partial(codec.encode, some), arguments.clock, most=3)
+            decode = _seconds(partial(codec.decode, blob), arguments.clock, most=3)
+            rates = [f"{total / seconds:,.0f}" for seconds in (encode, decode)]
+            rows.append([path.stem, str(count), *rates])
+    yield from _table(["model", "clips", "encode tokens/s", "decode tokens/s"], rows)
+    yield f"{_threads(arguments)}, {arguments.frames} frames a clip."
 
 
 def twin(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:
@@ -87,7 +114,10 @@ def twin(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
         predictor = NetworkPredictor(model, Backend("numba", threads=arguments.threads))
         for coded in (
             predictor.encode(tokens),
-            [tokenzip.encode(clip, alphabet=1024, model=model) for clip in tokens],
+            [
+                tokenzip.encode(clip, alphabet=1024, model=model, predictor=model.spec.family)
+                for clip in tokens
+            ],
         ):
             rate = 8 * sum(map(len, coded)) / cost.tokens
             row.append(f"{rate:.4f} ({100 * (rate / cost.per_token - 1):+.2f} %)")
@@ -158,6 +188,7 @@ PARTS: dict[str, Callable[..., Iterator[str]]] = {
     "bits": bits,
     "twin": twin,
     "speed": speed,
+    "hybrid": hybrid,
     "presets": presets,
     "ceiling": ceiling,
 }

@@ -18,6 +18,6 @@ def chunked(tokens: Any, chunk_frames: int, alphabet: int | None = None) -> byte
     """
     grids, _ = token_grids(np.asarray(tokens), alphabet)
     coded, _ = encode_chunks(
-        grids, predictor="stored", chunk_frames=chunk_frames, solid=False, threads=1
+        grids, predictor=None, chunk_frames=chunk_frames, solid=False, threads=1
     )
     return write_blob(coded, is_list=False)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,23 @@ def add_one(x: int) -> int:
 
 
 def test_without_a_place_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = module._compiled
+    made = module._jitted
     asked = []
 
-    def no_cache(function: object, *, cache: bool) -> object:
+    def no_cache(function: object, *, cache: bool, **options: Any) -> object:
         asked.append(cache)
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return made(add_one, cache=False)
+        return made(function, cache=False, **options)
 
-    monkeypatch.setattr(module, "_compiled", no_cache)
+    monkeypatch.setattr(module, "_jitted", no_cache)
     assert module.compiled(add_one)(41) == 42
     assert asked == [True, False]
+
+
+def test_inner_functions_are_for_compiled_ones_only() -> None:
+    add = module.inner(add_one)
+    assert module.compiled(lambda x: add(x) * 2)(20) == 42
 
 
 def test_a_blob_is_coded_where_numba_cannot_cache(tmp_path: Path) -> None:

@@ -240,6 +240,26 @@ def test_windows_matches_and_inputs(ops, rng, frames, clips, places, n, planes):
         assert_array_equal(ops.numpy(got), np.concatenate([wanted_now, equal_now], 3))
 
 
+@pytest.mark.parametrize("pairs", [0, 3])
+@pytest.mark.parametrize(("clips", "frames", "planes"), [(1, 1, 1), (3, 2, 4)])
+def test_site_inputs(ops, rng, clips, frames, planes, pairs):
+    sites, first, none, width = 5, 3, 5, 2
+    values = at_hand(rng, (clips, first + frames, sites + 1, planes * width))
+    symbols = rng.integers(0, none + 1, (clips, first + frames, sites + 1, planes)).astype(np.int32)
+    window = random_places(rng, 4, sites, sites)
+    a, b = (random_places(rng, pairs, sites, sites) for _ in range(2))
+    position = at_hand(rng, (sites, 6))
+    wanted = [
+        windows_of(values, window, first, frames),
+        np.broadcast_to(position, (clips, frames, sites, 6)),
+        matches_of(symbols, a, b, first, frames, none),
+    ]
+    own = ops.array(values), ops.array(symbols), ops.places(window), ops.array(position)
+    got = ops.site_inputs(*own, ops.places(a), ops.places(b), first, frames, none)
+    assert ops.numpy(got).dtype == np.int8
+    assert_array_equal(ops.numpy(got), np.concatenate(wanted, 3))
+
+
 def test_no_places(ops, rng):
     nowhere = ops.places(random_places(rng, 0, 6, 4))
     symbols = ops.full((2, 4, 7, 3), 5, "int32")

@@ -33,14 +33,19 @@ def inner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any], *, from_python: bool) -> Callable[..., Any]:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"no_cfunc_wrapper": True}
     if not from_python:
         options["no_cpython_wrapper"] = True
     try:
-        made: Callable[..., Any] = njit(cache=True, **options)(function)
+        made = _jitted(function, cache=True, **options)
     except RuntimeError:
-        return njit(cache=False, **options)(function)  # type: ignore[no-any-return]
+        return _jitted(function, cache=False, **options)
     _date(made)
+    return made
+
+
+def _jitted(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    made: Callable[..., Any] = njit(nogil=True, error_model="numpy", **options)(function)
     return made
 
 

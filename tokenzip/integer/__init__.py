@@ -23,6 +23,9 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
         windows(embedded, places, ...) and behind them matches(symbols, a, b, ...), int8
         (N, frames, n, both). In what the last place and the last pair give, the planes from
         `known` on (of P, each P-th part of C) are zeros.
+    site_inputs(embedded, symbols, window, position, a, b, first, frames, none)
+        windows(embedded, window, ...), position int8 (S, E) and matches(symbols, a, b, ...) one
+        behind another, around all sites: int8 (N, frames, S, all three).
     put(symbols, embedded, table, found, sites, plane, frame)
         Writes found int32 (N * n), clip by clip, into one plane of n sites (int64) of a frame of
         symbols (N, F, S + 1, P), and table[plane, found] into that plane of embedded.
@@ -62,10 +65,9 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
         head.decode_by_steps; head and rows are of `head` and `lane_rows`.
 
 Around them, a backend has `layer`, `places`, `head`, `lane_rows` and `array` (plain numpy to what
-it computes with), `numpy` (back again), `full`, `concatenate`, `stack`, `broadcast` and
-`contiguous` as numpy has them, `running` (a context around all that is computed), and `repeat(step,
-carried, times)`: step(carried) -> (carried, output), so many times, which a device may record and
-replay.
+it computes with), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy
+has them, `running` (a context around all that is computed), and `repeat(step, carried, times)`:
+step(carried) -> (carried, output), so many times, which a device may record and replay.
 """
 
 from __future__ import annotations

@@ -121,9 +121,6 @@ class Operations:
     def stack(self, parts: list[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
         return np.stack(parts, axis)
 
-    def broadcast(self, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        return np.broadcast_to(array, shape)
-
     def contiguous(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(array)
 
@@ -169,6 +166,28 @@ class Operations:
         _inputs(
             *(embedded, symbols, places.back, places.site, a.back, a.site, b.back, b.site),
             *(first, none, known, out),
+        )
+        return out
+
+    def site_inputs(
+        self,
+        embedded: Int8,
+        symbols: Int32,
+        window: Places,
+        position: Int8,
+        a: Places,
+        b: Places,
+        first: int,
+        frames: int,
+        none: int,
+    ) -> Int8:
+        clips, planes = symbols.shape[0], symbols.shape[3]
+        sites, width = position.shape
+        width += window.back.size * embedded.shape[3] + a.back.size * planes
+        out = np.empty((clips, frames, sites, width), np.int8)
+        _site_inputs(
+            *(embedded, symbols, window.back, window.site, position),
+            *(a.back, a.site, b.back, b.site, first, none, out),
         )
         return out
 
@@ -408,6 +427,19 @@ def _inputs(  # type: ignore[no-untyped-def]
             windows[:, :, :, start - (planes - known) * (width // planes) :] = 0
         if back_a.size:
             equal[:, :, :, (back_a.size - 1) * planes + known :] = 0
+
+
+@compiled
+def _site_inputs(  # type: ignore[no-untyped-def]
+    embedded, symbols, back, site, position, back_a, site_a, back_b, site_b, first, none, out
+):
+    start = back.size * embedded.shape[3]
+    stop = start + position.shape[1]
+    _windows(embedded, back, site, first, out[:, :, :, :start])
+    for n in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            out[n, t, :, start:stop] = position
+    _matches(symbols, back_a, site_a, back_b, site_b, first, none, out[:, :, :, stop:])
 
 
 @compiled

@@ -158,9 +158,6 @@ class Operations:
     def stack(self, parts: list[Tensor], axis: int) -> Tensor:
         return torch.stack(parts, axis)
 
-    def broadcast(self, array: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return array.expand(shape)
-
     def contiguous(self, array: Tensor) -> Tensor:
         return array.contiguous()
 
@@ -210,6 +207,22 @@ class Operations:
             if equal.shape[3]:
                 equal[..., equal.shape[3] - unknown :].zero_()
         return torch.cat([seen, equal], 3)
+
+    def site_inputs(
+        self,
+        embedded: Tensor,
+        symbols: Tensor,
+        window: _Places,
+        position: Tensor,
+        a: _Places,
+        b: _Places,
+        first: int,
+        frames: int,
+        none: int,
+    ) -> Tensor:
+        seen = self.windows(embedded, window, first, frames)
+        where = position.expand(*seen.shape[:2], *position.shape)
+        return torch.cat([seen, where, self.matches(symbols, a, b, first, frames, none)], 3)
 
     def put(
         self,

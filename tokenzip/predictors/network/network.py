@@ -33,7 +33,6 @@ class Network:
         self.none = spec.geometry.symbols
         self._planes = spec.geometry.planes
         self._embedding = ops.array(model.tensors["embedding"])
-        self._width = spec.embedding
         self._position = ops.array(model.tensors["position"])
         everywhere = _Around(model.spec, np.arange(spec.geometry.sites))
         places = everywhere.places
@@ -69,13 +68,11 @@ class Network:
         self, symbols: Array, embedded: Array, frames: int, state: State
     ) -> tuple[Array, State]:
         """The body's output int8 (N, frames, S, state) for the frames after the first HISTORY."""
-        ops = self._ops
-        window = ops.windows(embedded, self._window, HISTORY, frames)
-        shape = (*window.shape[:3], self._width)
-        parts = [window, ops.broadcast(self._position, shape)]
-        if len(self._past[0].back):
-            parts.append(ops.matches(symbols, *self._past, HISTORY, frames, self.none))
-        return self._body(ops.concatenate(parts, 3), state)
+        x = self._ops.site_inputs(
+            *(embedded, symbols, self._window, self._position, *self._past),
+            *(HISTORY, frames, self.none),
+        )
+        return self._body(x, state)
 
     # Encoding
 

@@ -69,6 +69,7 @@ class Clock:
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     path = folder / "data.tkz.h5"
     memory: list[int] = []
+    chosen = options.predictor or ("hybrid" if options.model else "adaptive")
     if options.data:
         kept = list(real_clips(options.data, options.clips, options.frames))
     else:
@@ -79,14 +80,15 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "clips": len(kept),
         "frames": options.frames,
         "tokens": tokens,
-        "predictor": options.model or options.predictor,
+        "predictor": chosen,
+        "model": options.model,
         "chunk_frames": options.chunk_frames,
         "workers": options.workers,
     }
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
 
     # The first clip compiles, before the clock runs; memory is looked at from the tenth on.
-    coding = {"model": options.model} if options.model else {"predictor": options.predictor}
+    coding = {"predictor": chosen, **({"model": options.model} if options.model else {})}
     tokenzip.encode(kept[0][1][:2], alphabet=1024, **coding)
 
     def seen(clip: Any) -> None:
@@ -160,8 +162,8 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--distinct", type=int, default=200)
-    parser.add_argument("--predictor", default="adaptive")
-    parser.add_argument("--model", help="model file of a network, in place of --predictor")
+    parser.add_argument("--predictor", help="default: adaptive, or with a model the hybrid")
+    parser.add_argument("--model", help="model file of a network")
     parser.add_argument("--data", help=".h5 file of clips, in place of drawn ones")
     parser.add_argument("--chunk-frames", type=int, default=None)
     parser.add_argument("--windows", type=int, default=10_000)

@@ -213,8 +213,6 @@ def test_later_use_of_the_array_changes_nothing():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_intervals_of_the_decoder_are_those_of_the_encoder(family, name):
     """Raster order or the order of wavefronts: cum and freq of every symbol are the same."""
-    from tokenzip.predictors.hybrid import kernel
-
     model, clips, payloads = case(family, name)
     clip, payload, geometry = clips[0], payloads[0], model.spec.geometry
     ops = make("numba")
@@ -233,14 +231,14 @@ def test_intervals_of_the_decoder_are_those_of_the_encoder(family, name):
             found[t, places[i]] = freq[: out[i]].sum(), freq[out[i]]
         return True
 
-    original = kernel.decode_rows
+    original = coder_module.decode_rows
     torch = make("torch-cpu")
     behind = coder_for(model, torch, clip)
-    kernel.decode_rows = recorded
+    coder_module.decode_rows = recorded
     try:
         assert_array_equal(behind.decode(payload, len(clip)), clip)
     finally:
-        kernel.decode_rows = original
+        coder_module.decode_rows = original
     assert_array_equal(found, wanted)
     planes = geometry.planes
     order = [s * planes + p for wave in wavefronts(geometry) for p in range(planes) for s in wave]

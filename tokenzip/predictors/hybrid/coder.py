@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from ..adaptive.learner import Learner
 from ..adaptive.state import Tuning
 from ..lanes import join_lanes, split_lanes
 from ..network.network import Network
+from .kernel import decode_frame, decode_rows
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included.
 VERSION = 1
@@ -96,24 +99,27 @@ class HybridCoder:
         Raises:
             CorruptError: no encoder writes these bytes.
         """
-        geometry, learner = self._network.geometry, self._learner
+        geometry = self._network.geometry
         lanes = lane_count(geometry, frames)
         words, bounds = split_lanes(payload, lanes)
-        states = open_lanes(words, bounds)
         sites = np.concatenate(self._waves)
-        rows = LaneRows(
-            (sites // geometry.width % lanes).astype(np.int32)[None],
-            np.cumsum([0, *map(len, self._waves)]),
+        chunk = _Chunk(
+            coded=np.zeros((frames, self._learner.layout.positions), np.uint16),
+            words=words,
+            lanes=open_lanes(words, bounds),
+            rows=LaneRows(
+                (sites // geometry.width % lanes).astype(np.int32)[None],
+                np.cumsum([0, *map(len, self._waves)]),
+            ),
         )
-        coded = np.zeros((frames, learner.layout.positions), np.uint16)
-        learner.begin(coded)
+        self._learner.begin(chunk.coded)
         with self._ops.running():
-            self._decode_frames(coded, words, states, rows)
-        learner.end()
-        if not all_exhausted(states):
+            self._decode_frames(chunk)
+        self._learner.end()
+        if not all_exhausted(chunk.lanes):
             raise CorruptError("the payload has words left over", where="payload")
         shape = (frames, geometry.sites, geometry.planes)
-        tokens = geometry.to_tokens(coded.reshape(shape).astype(np.int32))
+        tokens = geometry.to_tokens(chunk.coded.reshape(shape).astype(np.int32))
         return tokens.reshape(frames, *self._frame)
 
     def _intervals(self, tokens: Tokens) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
@@ -137,31 +143,105 @@ class HybridCoder:
         learner.end()
         return cum, freq
 
-    def _decode_frames(
-        self,
-        coded: Tokens,
-        words: npt.NDArray[np.uint32],
-        lanes: npt.NDArray[np.uint64],
-        rows: LaneRows,
-    ) -> None:
-        """Fill in `coded`, frame by frame."""
+    def _decode_frames(self, chunk: _Chunk) -> None:
+        """Fill in the chunk, frame by frame."""
         network, ops, learner = self._network, self._ops, self._learner
         state = network.begin(1)
         nothing = network.no_symbols(1, 1)
         nothing_embedded = network.embed(nothing)
         symbols = network.no_symbols(1, HISTORY + 1)
         embedded = network.embed(symbols)
-        decode = _decode_at_once if ops.name == "numba" else _decode_step_by_step
-        for t in range(len(coded)):
+        decode = self._decode_at_once if ops.name == "numba" else self._decode_by_steps
+        for t in range(len(chunk.coded)):
             learner.before_block()
             bases, state = network.bases(symbols, embedded, state)
-            if not decode(
-                *(network, ops, learner, symbols, embedded, bases, coded, t, words, lanes, rows)
-            ):
+            if not decode(chunk, t, symbols, embedded, bases):
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             learner.after_block(learner.layout.positions)
             symbols = ops.concatenate([symbols[:, 1:], nothing], 1)
             embedded = ops.concatenate([embedded[:, 1:], nothing_embedded], 1)
+
+    def _decode_at_once(
+        self, chunk: _Chunk, t: int, symbols: Any, embedded: Any, bases: list[Any]
+    ) -> bool:
+        """Frame t in one compiled loop; whether the words can come from an encoder."""
+        learner = self._learner
+        base = bases[0] if len(bases) == 1 else np.concatenate(bases, axis=1)
+        return bool(
+            decode_frame(
+                *(self._network.decoder, symbols, embedded, base, learner.state, learner.layout),
+                *(learner.scratch, learner.block, chunk.coded, t, chunk.words, chunk.lanes),
+                chunk.rows.lanes,
+            )
+        )
+
+    def _decode_by_steps(
+        self, chunk: _Chunk, t: int, symbols: Any, embedded: Any, bases: list[Any]
+    ) -> bool:
+        """The same with the network's part on its device, and the mixer's on the CPU."""
+        learner, planes = self._learner, self._network.geometry.planes
+        # The positions in the order in which decode_by_steps comes to them.
+        positions = iter(
+            [
+                wave.astype(np.int64) * planes + plane
+                for wave in self._waves
+                for plane in range(planes)
+            ]
+        )
+        mixing = _Mixing(self._ops, learner, chunk, t, positions)
+        decode_by_steps(
+            *(mixing, self._network.decoder, symbols, embedded, bases, None),
+            chunk.rows.of_steps(),
+        )
+        of_frame = learner.layout.positions
+        end_block(learner.state, learner.block, t * of_frame, (t + 1) * of_frame)
+        return mixing.intact
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """A chunk that is being decoded.
+
+    Attributes:
+        coded: uint16 (T, positions), what is known of it.
+        words, lanes: the payload, and how far it is decoded.
+        rows: the lanes that its sites are in.
+    """
+
+    coded: Tokens
+    words: npt.NDArray[np.uint32]
+    lanes: npt.NDArray[np.uint64]
+    rows: LaneRows
+
+
+class _Mixing:
+    """The operations of a backend, which decode symbols through the mixer."""
+
+    def __init__(
+        self,
+        ops: Any,
+        learner: Learner,
+        chunk: _Chunk,
+        t: int,
+        positions: Iterator[npt.NDArray[np.int64]],
+    ) -> None:
+        self._ops, self._learner, self._chunk = ops, learner, chunk
+        self._t, self._positions = t, positions
+        self.intact = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ops, name)
+
+    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, rows: Any) -> Any:
+        learner, chunk = self._learner, self._chunk
+        priors = self._ops.numpy(self._ops.priors(z, layer, candidates))
+        positions = next(self._positions)
+        found = np.zeros(len(positions), np.int32)
+        self.intact = self.intact and decode_rows(
+            *(learner.state, learner.layout, learner.scratch, learner.block, chunk.coded, self._t),
+            *(priors, positions, chunk.words, chunk.lanes, rows.reshape(-1), found),
+        )
+        return self._ops.array(found)
 
 
 def layout_of(geometry: Geometry) -> Layout:
@@ -197,91 +277,3 @@ def check_parameters(parameters: bytes) -> None:
             f"the blob needs version {parameters[0]} of the hybrid predictor, this tokenzip knows "
             f"up to {VERSION}: update tokenzip"
         )
-
-
-def _decode_at_once(
-    network: Network,
-    ops: Any,
-    learner: Learner,
-    symbols: Any,
-    embedded: Any,
-    bases: list[Any],
-    coded: Tokens,
-    t: int,
-    words: Any,
-    lanes: Any,
-    rows: LaneRows,
-) -> bool:
-    """Frame t in one compiled loop."""
-    from .kernel import decode_frame
-
-    base = bases[0] if len(bases) == 1 else np.concatenate(bases, axis=1)
-    return bool(
-        decode_frame(
-            *(network.decoder, symbols, embedded, base, learner.state, learner.layout),
-            *(learner.scratch, learner.block, coded, t, words, lanes, rows.lanes),
-        )
-    )
-
-
-def _decode_step_by_step(
-    network: Network,
-    ops: Any,
-    learner: Learner,
-    symbols: Any,
-    embedded: Any,
-    bases: list[Any],
-    coded: Tokens,
-    t: int,
-    words: Any,
-    lanes: Any,
-    rows: LaneRows,
-) -> bool:
-    """Frame t, the network's part on its device and the mixer's on the CPU."""
-    mixing = _Mixing(ops, network.geometry, learner, coded, t, words, lanes)
-    decode_by_steps(mixing, network.decoder, symbols, embedded, bases, None, rows.of_steps())
-    positions = learner.layout.positions
-    end_block(learner.state, learner.block, t * positions, (t + 1) * positions)
-    return mixing.intact
-
-
-class _Mixing:
-    """The operations of a backend, decoding symbols through the mixer."""
-
-    def __init__(
-        self,
-        ops: Any,
-        geometry: Geometry,
-        learner: Learner,
-        coded: Tokens,
-        t: int,
-        words: Any,
-        lanes: Any,
-    ) -> None:
-        self._ops, self._learner = ops, learner
-        self._where = coded, t, words, lanes
-        self._planes = geometry.planes
-        # The sites and planes in the order in which decode_by_steps comes to them.
-        self._places = iter(
-            wave.astype(np.int64) * geometry.planes + plane
-            for wave in wavefronts(geometry)
-            for plane in range(geometry.planes)
-        )
-        self.intact = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ops, name)
-
-    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, rows: Any) -> Any:
-        from .kernel import decode_rows
-
-        coded, t, words, lanes = self._where
-        priors = self._ops.numpy(self._ops.priors(z, layer, candidates))
-        places = next(self._places)
-        found = np.zeros(len(places), np.int32)
-        learner = self._learner
-        self.intact = self.intact and decode_rows(
-            *(learner.state, learner.layout, learner.scratch, learner.block, coded, t),
-            *(priors, places, words, lanes, rows.reshape(-1), found),
-        )
-        return self._ops.array(found)

@@ -452,7 +452,7 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Decode .tkz files and drop the tokens: OK or BAD for each, on standard output.
+    """Decode .tkz files and drop the tokens: OK or BAD for each, or ? where the model is missing.
 
     All checksums are verified. Goes on after bad files and exits with 1 if there were any. Of an
     archive (.tkz.h5) every clip that is bad is named.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..codec import Codec
+from ..errors import MissingModelError
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
 from .archives import ARCHIVE_SUFFIX, is_archive_file, verify_archive
@@ -25,7 +26,7 @@ def verify(
     fast: bool = False,
     workers: int | None = None,
 ) -> int:
-    """Decode the files that `arguments` mean and drop the tokens; 1 if any is bad.
+    """Decode the files that `arguments` mean and drop the tokens; 1 if any cannot be decoded.
 
     Args:
         fast: of archives, verify the checksums and decode nothing.
@@ -55,6 +56,8 @@ def verify(
 
     def bad(source: Source, error: BaseException) -> None:
         text = error_text(error).removeprefix(f"{printable(source.path)}: ")
-        session.report(f"BAD  {printable(source.path)}: {text}")
+        # A file whose model is elsewhere may be as good as new: nobody knows yet.
+        found = "?   " if isinstance(error, MissingModelError) else "BAD "
+        session.report(f"{found} {printable(source.path)}: {text}")
 
     return each(session, sources, lambda s: s.path, work, show_failures=session.json, failed=bad)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OptionError
+from ..errors import CorruptError, OptionError, UnsupportedVersionError
 from ..models import FAMILIES
 
 #: A network's probabilities as the prior of the adaptive mixer.
@@ -107,3 +107,19 @@ def coder_factory(name: str, parameters: bytes | None = None) -> CoderFactory:
     if parameters is None:
         return AdaptiveCoder
     return partial(AdaptiveCoder.from_parameters, parameters)
+
+
+def check_version(predictor: str, parameters: bytes, newest: int) -> None:
+    """Whether a blob's parameters are one byte, a version that this tokenzip knows: 1 to newest.
+
+    Raises:
+        UnsupportedVersionError: a newer one.
+        CorruptError: no version at all.
+    """
+    if len(parameters) != 1 or parameters[0] == 0:
+        raise CorruptError(f"the {predictor} predictor's parameters make no sense", where="header")
+    if parameters[0] > newest:
+        raise UnsupportedVersionError(
+            f"the blob needs version {parameters[0]} of the {predictor} predictor, this tokenzip "
+            f"knows up to {newest}: update tokenzip"
+        )

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from ...coding.decoder import all_exhausted, open_lanes
 from ...coding.encoder import encode_lane
-from ...errors import CorruptError, UnsupportedVersionError
+from ...errors import CorruptError
 from ...integer.head import LaneRows, decode_by_steps
 from ...models import HISTORY
 from ...models.geometry import Geometry
 from ...models.steps import lane_count, lane_order, wavefronts
+from .. import check_version
 from ..adaptive.contexts import Geometry as Layout
 from ..adaptive.contexts import classes_for
 from ..adaptive.kernel import end_block
@@ -270,10 +271,4 @@ def check_parameters(parameters: bytes) -> None:
         UnsupportedVersionError: of a newer one.
         CorruptError: they make no sense.
     """
-    if len(parameters) != 1 or parameters[0] == 0:
-        raise CorruptError("the hybrid predictor's parameters make no sense", where="header")
-    if parameters[0] > VERSION:
-        raise UnsupportedVersionError(
-            f"the blob needs version {parameters[0]} of the hybrid predictor, this tokenzip knows "
-            f"up to {VERSION}: update tokenzip"
-        )
+    check_version("hybrid", parameters, VERSION)

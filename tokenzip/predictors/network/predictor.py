@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import CorruptError, ModelMismatchError, ShapeError, UnsupportedVersionError
+from ...errors import ModelMismatchError, ShapeError
 from ...integer import operations
 from ...models import Geometry, Model
+from .. import check_version
 from .batch import decode_batch, encode_batch
 from .network import Network
 
@@ -144,13 +145,7 @@ def check_parameters(parameters: bytes) -> None:
         UnsupportedVersionError: of a newer one.
         CorruptError: they make no sense.
     """
-    if len(parameters) != 1 or parameters[0] == 0:
-        raise CorruptError("the network's parameters make no sense", where="header")
-    if parameters[0] > VERSION:
-        raise UnsupportedVersionError(
-            f"the blob's tables are of version {parameters[0]}; this tokenzip knows {VERSION}: "
-            "upgrade"
-        )
+    check_version("network", parameters, VERSION)
 
 
 def _frame_text(geometry: Geometry) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tokenzip.blob.fields import PREDICTORS, WITH_MODEL
+from tokenzip.models import FAMILIES
 
 # Started in the background (nohup, a shell's &), pytest would hand ignored signals down to the
 # processes that the tests interrupt.
@@ -30,6 +31,12 @@ settings.load_profile(os.environ.get("TOKENZIP_HYPOTHESIS", "tokenzip"))
 @pytest.fixture(scope="session", params=[p for p in PREDICTORS if p not in WITH_MODEL])
 def predictor(request: pytest.FixtureRequest) -> str:
     """The name of each predictor that needs no model, in turn."""
+    return request.param
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Each family of networks in turn."""
     return request.param
 
 

@@ -66,3 +66,8 @@ def calm_tokens(
 
 def noise(shape: tuple[int, ...], alphabet: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, alphabet, shape)
+
+
+def flat(tokens: np.ndarray) -> list[int]:
+    """As the reference decoders give them."""
+    return [int(token) for token in tokens.reshape(-1)]

@@ -7,7 +7,7 @@ import pytest
 import reference_adaptive_decoder as adaptive
 import reference_hybrid_decoder as reference
 import reference_network_decoder as network
-from network_cases import FAMILIES, calm_tokens, noise, tiny_model
+from network_cases import calm_tokens, flat, noise, tiny_model
 
 import tokenzip
 from tokenzip.predictors.adaptive.contexts import context_set
@@ -42,15 +42,6 @@ CASES = {
     "classes of a plane": ((3, 2, 4), 40, 50),
     "classes of split tokens": ((3, 4), 5000, 46),
 }
-
-
-def flat(tokens: np.ndarray) -> list[int]:
-    return [int(token) for token in tokens.reshape(-1)]
-
-
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.mark.parametrize("case", CASES)

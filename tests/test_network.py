@@ -18,7 +18,7 @@ from tokenzip.integer.head import by_steps, decode_by_steps
 from tokenzip.models import HISTORY, Model
 from tokenzip.models.file import FORMAT
 from tokenzip.models.steps import wavefronts
-from tokenzip.predictors.network.batch import _lane_rows, decode_batch, encode_batch
+from tokenzip.predictors.network.batch import decode_batch, encode_batch, lane_rows
 from tokenzip.predictors.network.network import Network
 
 FAMILIES = ("lstm", "conv3d")
@@ -196,7 +196,7 @@ def test_tables_of_the_encoder_are_those_of_the_decoder(few, family, name):
     told = [symbols[t, sites, plane] for t, sites, plane in steps]
     by_step = Recorder(few[1], told)
     network = Network(model, by_step)
-    rows = _lane_rows(network, by_step, [1])
+    rows = by_step.lane_rows(lane_rows(geometry, [1]))
     now, state = network.no_symbols(1, HISTORY + 1), network.begin(1)
     for _ in clip:
         embedded = network.embed(now)
@@ -251,7 +251,7 @@ def test_a_frame_never_asks_the_device(family, name):
     network = Network(model, ops)
     counts = [lane_count(model.spec.geometry, len(clips[0]))]
     lanes = _open(payloads[:1], counts, ops)
-    frame = _frame(network, ops, 1, lanes, _lane_rows(network, ops, counts))
+    frame = _frame(network, ops, 1, lanes, ops.lane_rows(lane_rows(network.geometry, counts)))
     symbols = network.no_symbols(1, HISTORY + 1)
     carried, first = frame((symbols, network.embed(symbols), *network.begin(1)))
     with Names():

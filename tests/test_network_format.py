@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import reference_blob_decoder
 import reference_network_decoder as reference
-from network_cases import FAMILIES, calm_tokens, noise, tiny_model
+from network_cases import calm_tokens, flat, noise, tiny_model
 from neural import random_spec
 
 import tokenzip
@@ -42,15 +42,6 @@ CASES = {
 }
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def flat(tokens: np.ndarray) -> list[int]:
-    return [int(token) for token in tokens.reshape(-1)]
-
-
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -42,10 +42,6 @@ class Head:
     candidates: Places
 
     @property
-    def planes(self) -> int:
-        return len(self.hidden)
-
-    @property
     def none(self) -> int:
         """The number that stands for "no symbol here"."""
         return int(self.table.shape[1]) - 1
@@ -72,13 +68,20 @@ class LaneRows:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What is seen around some sites, as in Head, in a backend's arrays."""
+
+    around: Any
+    pairs: tuple[Any, Any]
+    candidates: Any
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """A wavefront, in a backend's arrays."""
 
     sites: Array
-    around: Any
-    pairs: tuple[Any, Any]
-    candidates: Any
+    seen: Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +104,11 @@ def by_steps(head: Head, ops: Any) -> HeadBySteps:
 
         return Step(
             ops.array(head.sites[start:stop].astype(np.int64)),
-            places(head.around),
-            (places(head.pairs[0]), places(head.pairs[1])),
-            places(head.candidates),
+            Seen(
+                places(head.around),
+                (places(head.pairs[0]), places(head.pairs[1])),
+                places(head.candidates),
+            ),
         )
 
     bounds = zip(head.starts[:-1].tolist(), head.starts[1:].tolist(), strict=True)
@@ -114,6 +119,37 @@ def by_steps(head: Head, ops: Any) -> HeadBySteps:
         tuple(step(start, stop) for start, stop in bounds),
         head.none,
     )
+
+
+def seen_by_output(
+    ops: Any,
+    symbols: Array,
+    embedded: Array,
+    base: Array,
+    hidden: Any,
+    seen: Seen,
+    plane: int,
+    first: int,
+    frames: int,
+    none: int,
+) -> tuple[Array, Array]:
+    """What the output layer of a plane sees in frames `first` and on: z and candidates, by rows.
+
+    Encoders ask it for all sites of many frames, decoders for the sites of a step. base int32 (N,
+    frames, n, hidden): what the body gave to the sums of the hidden layer at these n sites.
+    """
+    clips, _, _, planes = symbols.shape
+    # Of the site itself, the planes before this one.
+    known = plane if planes > 1 else 1
+    x = ops.inputs(embedded, symbols, seen.around, *seen.pairs, first, frames, none, known)
+    z = ops.dense(x, hidden, 0, add=base)
+    of_plane = symbols
+    if planes > 1:
+        of_plane = ops.contiguous(symbols[..., plane : plane + 1])
+    candidates = ops.windows(of_plane, seen.candidates, first, frames)
+    # Not by -1, which does not work where there are no candidates.
+    rows = clips * frames * candidates.shape[2]
+    return z.reshape(rows, z.shape[3]), candidates.reshape(rows, candidates.shape[3])
 
 
 def decode_by_steps(
@@ -129,22 +165,10 @@ def decode_by_steps(
     frame, planes = symbols.shape[1] - 1, len(head.hidden)
     for step, of_lanes in zip(head.steps, rows, strict=True):
         for plane in range(planes):
-            # Of the site itself, the planes before this one.
-            known = plane if planes > 1 else 1
-            x = ops.inputs(
-                *(embedded, symbols, step.around, *step.pairs),
-                *(frame, 1, head.none, known),
-            )
             base = ops.contiguous(bases[plane][:, :, step.sites])
-            z = ops.dense(x, head.hidden[plane], 0, add=base)
-            of_plane = symbols
-            if planes > 1:
-                of_plane = ops.contiguous(symbols[..., plane : plane + 1])
-            candidates = ops.windows(of_plane, step.candidates, frame, 1)
-            # Not by -1, which does not work where there are no candidates.
-            shape = (candidates.shape[0] * candidates.shape[2], candidates.shape[3])
-            found = ops.decode(
-                *(z.reshape(shape[0], z.shape[-1]), head.output[plane]),
-                *(candidates.reshape(shape), lanes, of_lanes),
+            hidden = head.hidden[plane]
+            z, candidates = seen_by_output(
+                ops, symbols, embedded, base, hidden, step.seen, plane, frame, 1, head.none
             )
+            found = ops.decode(z, head.output[plane], candidates, lanes, of_lanes)
             ops.put(symbols, embedded, head.table, found, step.sites, plane, frame)

@@ -116,10 +116,11 @@ def check_version(predictor: str, parameters: bytes, newest: int) -> None:
         UnsupportedVersionError: a newer one.
         CorruptError: no version at all.
     """
-    if len(parameters) != 1 or parameters[0] == 0:
-        raise CorruptError(f"the {predictor} predictor's parameters make no sense", where="header")
-    if parameters[0] > newest:
+    version = parameters[0] if parameters else 0
+    if version > newest:  # which may well have more parameters
         raise UnsupportedVersionError(
-            f"the blob needs version {parameters[0]} of the {predictor} predictor, this tokenzip "
-            f"knows up to {newest}: update tokenzip"
+            f"the blob needs version {version} of the {predictor} predictor, this tokenzip knows "
+            f"up to {newest}: update tokenzip"
         )
+    if version == 0 or len(parameters) != 1:
+        raise CorruptError(f"the {predictor} predictor's parameters make no sense", where="header")

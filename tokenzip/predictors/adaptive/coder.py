@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from tokenzip.coding.decoder import all_exhausted, open_lanes
 from tokenzip.coding.encoder import encode_lane
-from tokenzip.errors import CorruptError, UnsupportedVersionError
+from tokenzip.errors import CorruptError
 
+from .. import check_version
 from ..lanes import join_lanes, split_lanes
 from .contexts import geometry
 from .learner import Learner
@@ -53,15 +54,7 @@ class AdaptiveCoder:
             UnsupportedVersionError: the blob was written by a newer predictor.
             CorruptError: the bytes are no parameters.
         """
-        if len(parameters) < 1 or parameters[0] < 1:
-            raise CorruptError("the adaptive predictor's parameters are missing", where="header")
-        if parameters[0] > VERSION:
-            raise UnsupportedVersionError(
-                f"the blob needs version {parameters[0]} of the adaptive predictor, this tokenzip "
-                f"knows up to {VERSION}: update tokenzip"
-            )
-        if len(parameters) != 1:
-            raise CorruptError("the adaptive predictor has one parameter byte", where="header")
+        check_version("adaptive", parameters, VERSION)
         return cls(alphabet, frame, chunk_tokens)
 
     def reset(self) -> None:

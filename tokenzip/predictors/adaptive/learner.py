@@ -81,7 +81,7 @@ class Learner:
 
     def before_block(self) -> None:
         """Learn the classes, where that is due, before the next block is coded elsewhere."""
-        if self._classes_due:
+        if self.layout.learns_classes and self._seen >= self._next_classes:
             self._learn_classes()
 
     def after_block(self, symbols: int) -> None:
@@ -139,10 +139,6 @@ class Learner:
         token_lists = with_more_room(state.token_lists, state.token_terms.bits.size)
         mixed_lists = with_more_room(state.mixed_lists, state.mixed_terms.bits.size)
         self.state = state._replace(token_lists=token_lists, mixed_lists=mixed_lists)
-
-    @property
-    def _classes_due(self) -> bool:
-        return self.layout.learns_classes and self._seen >= self._next_classes
 
     def _learn_classes(self) -> None:
         """Find the classes anew in all that was seen and count it again by them."""

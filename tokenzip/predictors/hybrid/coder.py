@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ...coding.decoder import all_exhausted, open_lanes
-from ...coding.encoder import encode_lane
 from ...errors import CorruptError
 from ...integer.head import LaneRows, decode_by_steps
 from ...models import HISTORY
 from ...models.geometry import Geometry
-from ...models.steps import lane_count, lane_order, wavefronts
+from ...models.steps import lane_count, wavefronts
 from .. import check_version
 from ..adaptive.contexts import Geometry as Layout
 from ..adaptive.contexts import classes_for
 from ..adaptive.kernel import end_block
 from ..adaptive.learner import Learner
 from ..adaptive.state import Tuning
-from ..lanes import join_lanes, split_lanes
+from ..lanes import split_lanes
+from ..network.batch import lane_rows, payload_of
 from ..network.network import Network
 from .kernel import decode_frame, decode_rows
 
@@ -78,17 +78,7 @@ class HybridCoder:
 
     def encode(self, tokens: Tokens) -> bytes:
         """The payload of tokens uint16 (T, *frame), T >= 1."""
-        cum, freq = self._intervals(tokens)
-        frames = len(tokens)
-        by_frame = cum.reshape(frames, -1), freq.reshape(frames, -1)
-        geometry = self._network.geometry
-        orders = lane_order(geometry, lane_count(geometry, frames))
-        return join_lanes(
-            [
-                encode_lane(*(part[:, order].reshape(-1).astype(np.int32) for part in by_frame))
-                for order in orders
-            ]
-        )
+        return payload_of(self._network.geometry, *self._intervals(tokens))
 
     def observe(self, tokens: Tokens) -> None:
         """Learn from tokens uint16 (T, *frame) as if they had been coded."""
@@ -103,15 +93,11 @@ class HybridCoder:
         geometry = self._network.geometry
         lanes = lane_count(geometry, frames)
         words, bounds = split_lanes(payload, lanes)
-        sites = np.concatenate(self._waves)
         chunk = _Chunk(
             coded=np.zeros((frames, self._learner.layout.positions), np.uint16),
             words=words,
             lanes=open_lanes(words, bounds),
-            rows=LaneRows(
-                (sites // geometry.width % lanes).astype(np.int32)[None],
-                np.cumsum([0, *map(len, self._waves)]),
-            ),
+            rows=lane_rows(geometry, [lanes]),
         )
         self._learner.begin(chunk.coded)
         with self._ops.running():
@@ -124,7 +110,7 @@ class HybridCoder:
         return tokens.reshape(frames, *self._frame)
 
     def _intervals(self, tokens: Tokens) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-        """cum and freq of all symbols, uint32 (T * positions,); the learner has seen them all."""
+        """cum and freq of all symbols, uint32 (T, positions); the learner has seen them all."""
         network, ops, learner = self._network, self._ops, self._learner
         geometry = network.geometry
         symbols = geometry.to_symbols(tokens)
@@ -135,21 +121,18 @@ class HybridCoder:
             state, history = network.begin(1), network.no_symbols(1, HISTORY)
             for start in range(0, len(symbols), most):
                 run = symbols[start : start + most]
-                frames = network.no_symbols(1, len(run))
-                frames[:, :, : geometry.sites] = ops.array(run[None])
-                history = ops.concatenate([history, frames], 1)
+                history = network.followed(history, run[None])
                 priors, state = network.priors(history, state)
                 learner.encode(cum, freq, ops.numpy(priors).reshape(run.size, geometry.symbols))
                 history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
-        return cum, freq
+        return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
 
     def _decode_frames(self, chunk: _Chunk) -> None:
         """Fill in the chunk, frame by frame."""
         network, ops, learner = self._network, self._ops, self._learner
         state = network.begin(1)
-        nothing = network.no_symbols(1, 1)
-        nothing_embedded = network.embed(nothing)
+        nothing = network.nothing(1)
         symbols = network.no_symbols(1, HISTORY + 1)
         embedded = network.embed(symbols)
         decode = self._decode_at_once if ops.name == "numba" else self._decode_by_steps
@@ -159,8 +142,7 @@ class HybridCoder:
             if not decode(chunk, t, symbols, embedded, bases):
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             learner.after_block(learner.layout.positions)
-            symbols = ops.concatenate([symbols[:, 1:], nothing], 1)
-            embedded = ops.concatenate([embedded[:, 1:], nothing_embedded], 1)
+            symbols, embedded = network.moved_on(symbols, embedded, nothing)
 
     def _decode_at_once(
         self, chunk: _Chunk, t: int, symbols: Any, embedded: Any, bases: list[Any]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...coding.encoder import encode_lane
 from ...errors import CorruptError
 from ...integer.head import LaneRows
-from ...models import HISTORY
+from ...models import HISTORY, Geometry
 from ...models.steps import lane_count, lane_order, wavefronts
 from ..lanes import join_lanes, split_lanes
 from .network import Network
@@ -44,10 +44,7 @@ def _encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[
     state, history = network.begin(len(chunks)), network.no_symbols(len(chunks), HISTORY)
     for start, stop, active in _runs(lengths, ENCODE_ROWS // (geometry.sites * geometry.planes)):
         state, history = network.first(state, active), history[:active]
-        frames = network.no_symbols(active, stop - start)
-        run = np.stack([s[start:stop] for s in symbols[:active]])
-        frames[:, :, : geometry.sites] = ops.array(run)
-        history = ops.concatenate([history, frames], 1)
+        history = network.followed(history, np.stack([s[start:stop] for s in symbols[:active]]))
         cums, freqs, state = network.intervals(history, state)
         cums, freqs = ops.numpy(cums), ops.numpy(freqs)
         for i in range(active):
@@ -55,16 +52,17 @@ def _encode_batch(network: Network, ops: Any, chunks: Sequence[Tokens]) -> list[
         history = ops.contiguous(history[:, -HISTORY:])
     payloads = [b""] * len(chunks)
     for place, i in enumerate(longest_first):
-        lanes = lane_count(geometry, lengths[place])
-        words = [
-            encode_lane(
-                cum[place].reshape(lengths[place], -1)[:, order].reshape(-1),
-                freq[place].reshape(lengths[place], -1)[:, order].reshape(-1),
-            )
-            for order in lane_order(geometry, lanes)
-        ]
-        payloads[i] = join_lanes(words)
+        payloads[i] = payload_of(geometry, cum[place], freq[place])
     return payloads
+
+
+def payload_of(geometry: Geometry, cum: npt.NDArray[Any], freq: npt.NDArray[Any]) -> bytes:
+    """The payload of a chunk whose symbols have these intervals, (frames, ...) each."""
+    by_frame = cum.reshape(len(cum), -1), freq.reshape(len(freq), -1)
+    orders = lane_order(geometry, lane_count(geometry, len(cum)))
+    return join_lanes(
+        [encode_lane(*(part[:, order].reshape(-1) for part in by_frame)) for order in orders]
+    )
 
 
 def decode_batch(
@@ -94,7 +92,8 @@ def _decode_batch(
     embedded = network.embed(symbols)
     for start, stop, active in _runs(lengths, max(lengths, default=1)):
         state, symbols, embedded = network.first(state, active), symbols[:active], embedded[:active]
-        frame = _frame(network, ops, active, lanes, _lane_rows(network, ops, lane_counts[:active]))
+        rows = ops.lane_rows(lane_rows(geometry, lane_counts[:active]))
+        frame = _frame(network, ops, active, lanes, rows)
         carried, decoded = ops.repeat(frame, (symbols, embedded, *state), stop - start)
         symbols, embedded, *rest = carried
         state = tuple(rest)
@@ -117,17 +116,14 @@ def _frame(
     Carried from frame to frame: the last symbols, their embeddings, and the network's state.
     """
     sites = network.geometry.sites
-    nothing = network.no_symbols(active, 1)
-    nothing_embedded = network.embed(nothing)
+    nothing = network.nothing(active)
 
     def frame(carried: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
         symbols, embedded, *state = carried
         after = network.decode_frame(symbols, embedded, tuple(state), lanes, rows)
         # A copy, so that no output keeps all the frames that it was decoded among.
         decoded = ops.concatenate([symbols[:, HISTORY, :sites]], 1)
-        symbols = ops.concatenate([symbols[:, 1:], nothing], 1)
-        embedded = ops.concatenate([embedded[:, 1:], nothing_embedded], 1)
-        return (symbols, embedded, *after), decoded
+        return (*network.moved_on(symbols, embedded, nothing), *after), decoded
 
     return frame
 
@@ -143,14 +139,14 @@ def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:
             active -= 1
 
 
-def _lane_rows(network: Network, ops: Any, lane_counts: Sequence[int]) -> Any:
-    """The lanes that the sites of all these chunks are in, in the order of wavefronts."""
+def lane_rows(geometry: Geometry, lane_counts: Sequence[int]) -> LaneRows:
+    """The lanes that the sites of chunks of so many lanes are in, chunk after chunk."""
     counts = np.array(lane_counts)
     first = np.cumsum(counts) - counts
-    waves = wavefronts(network.geometry)
-    rows = np.concatenate(waves) // network.geometry.width
+    waves = wavefronts(geometry)
+    rows = np.concatenate(waves) // geometry.width
     lanes = (first[:, None] + rows[None] % counts[:, None]).astype(np.int32)
-    return ops.lane_rows(LaneRows(lanes, np.cumsum([0, *map(len, waves)])))
+    return LaneRows(lanes, np.cumsum([0, *map(len, waves)]))
 
 
 def _open(payloads: Sequence[bytes], lane_counts: Sequence[int], ops: Any) -> Any:

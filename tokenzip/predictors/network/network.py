@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...integer.head import Head
+from ...integer.head import Head, Seen, seen_by_output
 from ...integer.layers import Layer, Places
 from ...models import HISTORY, Model, Spec
 from ...models.features import Place
@@ -40,9 +40,12 @@ class Network:
         self._past = tuple(
             ops.places(places([pair[side] for pair in spec.features.past])) for side in (0, 1)
         )
-        self._around = ops.places(everywhere.seen())
-        self._pairs = tuple(ops.places(of) for of in everywhere.compared())
-        self._candidates = ops.places(places(spec.features.candidates))
+        a, b = everywhere.compared()
+        self._seen = Seen(
+            around=ops.places(everywhere.seen()),
+            pairs=(ops.places(a), ops.places(b)),
+            candidates=ops.places(places(spec.features.candidates)),
+        )
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
 
@@ -63,6 +66,26 @@ class Network:
         """
         shape = (clips, frames, self.geometry.sites + 1, self._planes)
         return self._ops.full(shape, self.none, "int32")
+
+    def followed(self, history: Array, symbols: npt.NDArray[np.int32]) -> Array:
+        """The history (N, H, S + 1, P) with frames of symbols int32 (N, T, S, P) behind it."""
+        frames = self.no_symbols(*symbols.shape[:2])
+        frames[:, :, : self.geometry.sites] = self._ops.array(symbols)
+        return self._ops.concatenate([history, frames], 1)
+
+    def nothing(self, clips: int) -> tuple[Array, Array]:
+        """A frame without symbols, and its embeddings."""
+        symbols = self.no_symbols(clips, 1)
+        return symbols, self.embed(symbols)
+
+    def moved_on(
+        self, symbols: Array, embedded: Array, nothing: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        """The same frames less the first, with nothing behind them: where the next is decoded."""
+        return (
+            self._ops.concatenate([symbols[:, 1:], nothing[0]], 1),
+            self._ops.concatenate([embedded[:, 1:], nothing[1]], 1),
+        )
 
     def _features(
         self, symbols: Array, embedded: Array, frames: int, state: State
@@ -99,26 +122,16 @@ class Network:
 
     def _rows(self, symbols: Array, state: State) -> tuple[Iterator[tuple[Any, ...]], State]:
         """For every plane what its output layer sees, the layer, and the candidates, by rows."""
-        ops, planes = self._ops, self._planes
-        frames, sites = symbols.shape[1] - HISTORY, self.geometry.sites
+        ops, frames = self._ops, symbols.shape[1] - HISTORY
         embedded = ops.embed(self._embedding, symbols)
         features, state = self._features(symbols, embedded, frames, state)
 
         def of_plane(plane: int, head: _Head) -> tuple[Any, ...]:
-            # Of the site itself, the planes before this one.
-            known = plane if planes > 1 else 1
-            x = ops.inputs(
-                *(embedded, symbols, self._around, *self._pairs),
-                *(HISTORY, frames, self.none, known),
+            z, candidates = seen_by_output(
+                *(ops, symbols, embedded, head.base(features), head.hidden, self._seen),
+                *(plane, HISTORY, frames, self.none),
             )
-            z = ops.dense(x, head.hidden, 0, add=head.base(features))
-            own = symbols
-            if planes > 1:
-                own = ops.contiguous(symbols[..., plane : plane + 1])
-            found = ops.windows(own, self._candidates, HISTORY, frames)
-            # Not by -1, which does not work where there are no candidates.
-            candidates = found.reshape(len(symbols) * frames * sites, found.shape[3])
-            return z.reshape(-1, z.shape[-1]), head.output, candidates
+            return z, head.output, candidates
 
         return (of_plane(plane, head) for plane, head in enumerate(self._heads)), state
 

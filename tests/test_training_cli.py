@@ -67,6 +67,43 @@ def test_train_and_evaluate(tmp_path: Path) -> None:
     assert "clip0.npy" in lines[0] and "total, 2 clips" in lines[2] and "the model's" in lines[3]
 
 
+TEACHER = """
+import torch
+
+class Repeats:
+    frames = 1
+    def __call__(self, context):
+        return 3.0 * torch.nn.functional.one_hot(context[:, -1], 8)
+
+def load():
+    return Repeats()
+"""
+
+
+def test_train_with_a_teacher(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_clips(tmp_path, (30, 20))
+    (tmp_path / "teacher.py").write_text(TEACHER)
+    learn = [*FAST, "--steps", 3, "--teacher", "teacher.py:load", "--teacher-frames", 60]
+    done = run("train", "clip0.npy", "clip1.npy", *learn, "-o", "m.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"asking the teacher about" in done.stderr
+    story = Model.load(tmp_path / "m.safetensors").summary
+    assert story["teacher"]["name"] == "teacher.py:load"
+    assert len(list((tmp_path / "m.safetensors.lessons").glob("invented-*.npy"))) == 4
+    again = run(
+        *("train", "clip0.npy", "clip1.npy", *learn, "-o", "n.safetensors"),
+        *("--lessons", "m.safetensors.lessons"),
+        cwd=tmp_path,
+    )
+    assert again.returncode == 0 and b"asking" not in again.stderr
+    assert Model.load(tmp_path / "n.safetensors").identity.hex() == (
+        Model.load(tmp_path / "m.safetensors").identity.hex()
+    )
+    wrong = run("train", "clip0.npy", *FAST, "--teacher", "teacher.py:gone", cwd=tmp_path)
+    assert wrong.returncode == 2 and b"tokenzip: error: teacher 'teacher.py:gone'" in wrong.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_training_leaves_model_and_checkpoint(

@@ -12,6 +12,7 @@ _MODEL = "Network"
 _BUDGET = "Budget"
 _LEARNING = "Learning"
 _FILES = "Files"
+_TEACHER = "Teacher"
 
 
 @app.command()
@@ -201,6 +202,43 @@ def train(
             rich_help_panel=_LEARNING,
         ),
     ] = 0.0,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="Learn from a model too, which FUNCTION (of a file or an installed module) makes: "
+            "called with tokens (B, frames, *frame) it returns logits of the next frame's.",
+            rich_help_panel=_TEACHER,
+            show_default=False,
+        ),
+    ] = None,
+    teacher_frames: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Frames that the teacher invents beside the clips.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = 20_000,
+    teacher_share: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            help="Part of the target that is the teacher's word, the rest being the token that "
+            "came, where the network sees more than the teacher.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = 0.3,
+    lessons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Where the teacher's words are kept, and taken from if they are there. Default: "
+            "the model's name with .lessons.",
+            rich_help_panel=_TEACHER,
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Of all that is random.", rich_help_panel=_LEARNING)
     ] = 0,
@@ -248,6 +286,9 @@ def train(
         resume=resume,
         force=force,
         log_dir=log_dir,
+        teacher=teacher,
+        teacher_frames=teacher_frames,
+        lessons=lessons,
         learning={
             "predictor": predictor,
             "preset": preset,
@@ -262,6 +303,7 @@ def train(
             "clip": clip,
             "dropout": dropout,
             "token_dropout": token_dropout,
+            "teacher_share": teacher_share,
             "patience": patience,
             "checkpoint_seconds": checkpoint_seconds,
             "seed": seed,

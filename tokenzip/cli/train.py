@@ -42,6 +42,9 @@ class TrainOptions:
     resume: bool
     force: bool
     log_dir: str | None
+    teacher: str | None
+    teacher_frames: int
+    lessons: str | None
     learning: dict[str, Any]
 
 
@@ -65,6 +68,9 @@ def train(session: Session, data: Sequence[str], chosen: TrainOptions) -> int:
                 resume=chosen.resume,
                 overwrite=chosen.force,
                 log_dir=chosen.log_dir,
+                teacher=chosen.teacher,
+                teacher_frames=chosen.teacher_frames,
+                lessons=chosen.lessons,
                 report=report,
                 note=session.note,
             )

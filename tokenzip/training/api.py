@@ -11,6 +11,7 @@ from .clips import Data
 
 if TYPE_CHECKING:
     from ..models import Model
+    from .teacher import Teacher
 
 
 def train(
@@ -38,6 +39,10 @@ def train(
     clip: float = 1.0,
     dropout: float | None = None,
     token_dropout: float = 0.0,
+    teacher: Teacher | str | None = None,
+    teacher_frames: int = 20_000,
+    teacher_share: float = 0.3,
+    lessons: str | os.PathLike[str] | None = None,
     patience: int = 5,
     validate_steps: int | None = None,
     validate_tokens: int = 200_000,
@@ -75,6 +80,15 @@ def train(
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: 0.2 for
             less than 3 million tokens, else 0.
         token_dropout: probability with which a symbol of the context is hidden.
+        teacher: what knows the data better than the clips can tell: an object with the attribute
+            `frames`, called with tokens int64 tensor (B, frames, *frame) and returning logits
+            (B, *frame, A) of the frame after; or FILE.py:FUNCTION or MODULE:FUNCTION that makes
+            one. It labels the clips, and invents more.
+        teacher_frames: how many frames it invents.
+        teacher_share: part of the target that is the teacher's word, the rest being the token that
+            came, where the network sees more than the teacher; where it sees as much, all of it.
+        lessons: folder where the teacher's words are kept, and taken from if they are there; None:
+            the output's name with .lessons. About 260 bytes a token.
         patience: validations without gain before the learning rate falls early, or training ends;
             0: never.
         validate_steps: steps between validations; None: about 20 in all.
@@ -115,6 +129,7 @@ def train(
         clip=clip,
         dropout=dropout,
         token_dropout=token_dropout,
+        teacher_share=teacher_share,
         patience=patience,
         validate_steps=validate_steps,
         validate_tokens=validate_tokens,
@@ -136,6 +151,9 @@ def train(
         resume=resume,
         overwrite=overwrite,
         log_dir=log_dir,
+        teacher=teacher,
+        teacher_frames=teacher_frames,
+        lessons=lessons,
     )
 
 

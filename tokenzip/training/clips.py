@@ -8,7 +8,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from ..files.npz import list_npz
 from ..files.read import READABLE_SUFFIXES, STDIN, format_of_file, read_tokens
 from ..files.reasons import os_error_text
 from ..grid import check_alphabet
+
+if TYPE_CHECKING:
+    from .lessons import Lessons
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -65,6 +68,8 @@ class Clip:
         largest: the largest token.
         repeats: share of tokens equal to the one before.
         crc: CRC-32 of the tokens as little-endian uint16.
+        lessons: what a teacher said about it.
+        invented: whether a teacher made it up.
     """
 
     name: str
@@ -77,6 +82,8 @@ class Clip:
     crc: int
     array: _Array = field(repr=False)
     first: int = 0
+    lessons: Lessons | None = None
+    invented: bool = False
 
     @property
     def tokens(self) -> int:
@@ -104,7 +111,8 @@ class Clip:
 
     def part(self, start: int, stop: int) -> Clip:
         """Some of its frames as a clip."""
-        return replace(self, first=self.first + start, frames=stop - start)
+        lessons = self.lessons.later(start) if self.lessons else None
+        return replace(self, first=self.first + start, frames=stop - start, lessons=lessons)
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,32 +114,47 @@ class _Cost(torch.autograd.Function):
     """The gradient is made in the forward pass, where the probabilities are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, scores: Tensor, candidates: Tensor, targets: Tensor, shares: Tensor | None
+    ) -> Tensor:
         symbols = scores.shape[1] - candidates.shape[1]
         known = candidates < symbols
         places = torch.where(known, candidates, 0)
         bonuses = scores[:, symbols:].float() * known
         p = scores[:, :symbols].float().scatter_add_(1, places, bonuses).mul_(_LOG2)
-        true = p.gather(1, targets[:, None])
+        if shares is None:
+            targets, shares = targets[:, None], p.new_ones((len(p), 1))
+            rest = 0.0
+            true = p.gather(1, targets)
+        else:
+            # What the shares leave over is all symbols' alike.
+            left = (1 - shares.sum(1, keepdim=True)) / symbols
+            true = (p.gather(1, targets) * shares).sum(1, keepdim=True)
+            true += left * p.sum(1, keepdim=True)
+            rest = left
         highest = p.amax(1, keepdim=True)
         p.sub_(highest).exp_()
         total = p.sum(1, keepdim=True)
         if ctx.needs_input_grad[0]:
-            p.div_(total).scatter_add_(1, targets[:, None], p.new_full((len(p), 1), -1.0))
+            p.div_(total).sub_(rest).scatter_add_(1, targets, -shares)
             of_bonuses = p.gather(1, places) * known
             ctx.save_for_backward(torch.cat([p, of_bonuses], 1).to(scores.dtype))
         return (highest + total.log() - true)[:, 0] / _LOG2
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (d,) = ctx.saved_tensors
-        return d * gradients[0][:, None].to(d.dtype), None, None
+        return d * gradients[0][:, None].to(d.dtype), None, None, None
 
 
-def cost(scores: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+def cost(
+    scores: Tensor, candidates: Tensor, targets: Tensor, shares: Tensor | None = None
+) -> Tensor:
     """Bits of each target, float32 (R,).
 
     scores (R, symbols + C), in bits: the last C are bonuses of the candidates, int64 (R, C);
-    a candidate that is not below `symbols` is none. targets int64 (R,).
+    a candidate that is not below `symbols` is none. targets int64 (R,), or, with shares float32
+    (R, K), int64 (R, K): the cost is the mean over targets by their shares, which make at most 1;
+    what they leave over is all symbols' alike. Scores of float32 are overwritten.
     """
-    return _Cost.apply(scores, candidates, targets)  # type: ignore[no-any-return]
+    return _Cost.apply(scores, candidates, targets, shares)  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from .distributed import World
 from .export import export
 from .options import DEFAULT_MINUTES, Options, batch_symbols
 from .streams import Batch, Shape, Streams
-from .twin import State, Twin
+from .twin import State, Taught, Twin
 
 _WARM_UP = 100
 #: The learning rate ends at this part of the full one.
@@ -110,7 +110,8 @@ class Loop:
         longest = max(clip.frames for clip in clips)
         symbols = options.batch or batch_symbols(spec.geometry, world.device.type)
         self.shape = Shape.of(spec.geometry, longest, symbols, options.segments, options.segment)
-        self._streams = Streams(clips, spec.geometry, self.shape, options.seed, world.rank)
+        share = options.teacher_share
+        self._streams = Streams(clips, spec.geometry, self.shape, options.seed, world.rank, share)
         mine = held.clips[world.rank :: world.size] if held else ()
         most = max(1, options.validate_tokens // world.size)
         self._held = validation.sample(mine, most) if mine else []
@@ -206,7 +207,9 @@ class Loop:
         batch = self._streams.next()
         with _memory(self.shape.symbols(self._spec.geometry)):
             symbols = torch.from_numpy(batch.symbols).to(self._device, torch.int64)
-            bits, state = self._module(symbols, self._carried(batch), self.dtype)
+            bits, state = self._module(
+                symbols, self._carried(batch), self.dtype, self._taught(batch)
+            )
             if batch.there.all():
                 loss = bits.mean()
             else:
@@ -221,6 +224,17 @@ class Loop:
         geometry = self._spec.geometry
         self.tokens += int(batch.there.sum()) * geometry.frame_tokens * self._world.size
         return loss.detach()
+
+    def _taught(self, batch: Batch) -> Taught | None:
+        """The batch's lessons, if a teacher gave any."""
+        if batch.blind is None or batch.labels is None or batch.shares is None:
+            return None
+        labels = torch.from_numpy(batch.labels).to(self._device, torch.int64)
+        return Taught(
+            torch.from_numpy(batch.blind).to(self._device),
+            labels,
+            torch.from_numpy(batch.shares).to(self._device),
+        )
 
     def _schedule(self, fraction: float) -> float:
         """The part of the full learning rate."""

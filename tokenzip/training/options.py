@@ -14,6 +14,8 @@ DEFAULT_MINUTES = 20.0
 #: Data of fewer tokens than this are soon learnt by heart, and get dropout.
 SMALL_TOKENS = 3_000_000
 SMALL_DROPOUT = 0.2
+#: Frames that a teacher invents, if no other number is named.
+TEACHER_FRAMES = 20_000
 
 
 def batch_symbols(geometry: Geometry, device: str) -> int:
@@ -45,6 +47,8 @@ class Options:
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: by the size
             of the data (with_dropout).
         token_dropout: probability with which a symbol of the context is hidden.
+        teacher_share: part of the target that is the teacher's word, where there is a teacher and
+            the network sees more than it; the rest is the token that came.
         patience: validations without gain after which the learning rate begins to fall early, or,
             if it falls already, training stops; 0: never.
         validate_steps: steps between validations; None: about 20 validations in all.
@@ -69,6 +73,7 @@ class Options:
     clip: float = 1.0
     dropout: float | None = None
     token_dropout: float = 0.0
+    teacher_share: float = 0.3
     patience: int = 5
     validate_steps: int | None = None
     validate_tokens: int = 200_000
@@ -97,6 +102,9 @@ class Options:
         if name in ("dropout", "token_dropout"):
             if not 0 <= value < 1:
                 raise OptionError(f"{name} must be from 0 to below 1, not {value}")
+        elif name == "teacher_share":
+            if not 0 <= value <= 1:
+                raise OptionError(f"{name} must be from 0 to 1, not {value}")
         elif name in ("seed", "patience", "weight_decay", "checkpoint_seconds"):
             if value < 0:
                 raise OptionError(f"{name} must not be negative, not {value}")

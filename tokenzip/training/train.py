@@ -23,8 +23,10 @@ from .clips import Clips, Data, inferred_alphabet, open_clips, split
 from .distributed import World, world
 from .evaluate import evaluate_clips
 from .interrupt import Interruptions, TrainingInterrupted
+from .lessons import taught
 from .loop import Loop, Outcome, Progress
-from .options import Options
+from .options import TEACHER_FRAMES, Options
+from .teacher import Teacher, check_teacher, load_teacher
 from .tensorboard import event_log
 
 #: The finished model is measured on this many tokens held aside, at most.
@@ -45,6 +47,9 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     log_dir: str | os.PathLike[str] | None = None,
+    teacher: Teacher | str | None = None,
+    teacher_frames: int = TEACHER_FRAMES,
+    lessons: str | os.PathLike[str] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Model:
@@ -65,6 +70,13 @@ def run(
         say = note if here.rank == 0 else lambda text: None
         train, held, alphabet = _clips(data, val, val_fraction, select, alphabet, say)
         options = options.with_dropout(train.tokens)
+        studied = train
+        if teacher is not None:
+            folder = _lessons_folder(lessons, output)
+            studied = _taught(
+                load_teacher(teacher) if isinstance(teacher, str) else check_teacher(teacher),
+                *(folder, train, alphabet, teacher_frames, options.seed, here, say),
+            )
         spec = new_spec(
             options.predictor, options.preset, Geometry.of(train.frame, alphabet), **options.sizes
         )
@@ -80,7 +92,7 @@ def run(
             loop = Loop(
                 spec,
                 options,
-                train,
+                studied,
                 held,
                 here,
                 checkpoint_path=checkpoint_path,
@@ -90,6 +102,11 @@ def run(
             with Interruptions() as interruptions:
                 outcome = loop.run(interruptions.wanted)
                 model = _finish(loop, outcome, options, train, held, here, say)
+                if studied is not train:
+                    model.summary["teacher"] = {
+                        "name": teacher if isinstance(teacher, str) else type(teacher).__name__,
+                        "invented_tokens": studied.tokens - train.tokens,
+                    }
                 if output is not None and here.rank == 0:
                     model.save(output)
         finally:
@@ -99,6 +116,36 @@ def run(
             _farewell(output, checkpoint_path, outcome), interruptions.number or 2
         )
     return model
+
+
+def _lessons_folder(
+    lessons: str | os.PathLike[str] | None, output: str | os.PathLike[str] | None
+) -> Path:
+    if lessons is not None:
+        return Path(lessons)
+    if output is None:
+        raise OptionError("a teacher's lessons need a place: name an output, or a lessons folder")
+    return Path(f"{os.fspath(output)}.lessons")
+
+
+def _taught(
+    teacher: Teacher,
+    folder: Path,
+    train: Clips,
+    alphabet: int,
+    frames: int,
+    seed: int,
+    here: World,
+    note: Callable[[str], None],
+) -> Clips:
+    """The clips with lessons: process 0 asks the teacher, the others read what it wrote."""
+    if frames < 0:
+        raise OptionError(f"teacher_frames must not be negative, not {frames}")
+    found = None
+    if here.rank == 0:
+        found = taught(folder, teacher, train, alphabet, frames, seed=seed, note=note)
+    here.agree([0.0])
+    return found or taught(folder, teacher, train, alphabet, frames, seed=seed)
 
 
 def _check_targets(

@@ -6,6 +6,7 @@ Parameters have the names of the model file's tensors, so that export.py needs n
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,16 @@ from ..models.parts import body_layers
 from .functions import activation, cell, cost, gate, rounded_weight
 
 State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Lessons about a batch: `blind`, `labels` and `shares` of streams.Batch, as tensors."""
+
+    blind: Tensor
+    labels: Tensor
+    shares: Tensor
+
 
 #: Above so many sites positions are the sum of a row's and a column's.
 _MANY_SITES = 512
@@ -104,7 +115,11 @@ class Twin(nn.Module):
         self._pad = max(max(abs(y), abs(x)) for _, y, x in spec.features.places)
 
     def forward(
-        self, symbols: Tensor, state: State | None = None, dtype: torch.dtype = torch.float32
+        self,
+        symbols: Tensor,
+        state: State | None = None,
+        dtype: torch.dtype = torch.float32,
+        taught: Taught | None = None,
     ) -> tuple[Tensor, State]:
         """The cost of every symbol.
 
@@ -113,6 +128,7 @@ class Twin(nn.Module):
                 there is none. The first HISTORY frames are context.
             state: the body's after the frames before; None at the start of clips.
             dtype: of activations and products.
+            taught: what to learn instead of the symbols that came.
 
         Returns:
             bits float32 (B, T, height, width, planes), and the state after these frames.
@@ -125,30 +141,40 @@ class Twin(nn.Module):
             seen = symbols.masked_fill(lost, geometry.symbols)
         padded = F.pad(seen, (0, 0, pad, pad, pad, pad), value=geometry.symbols)
         embedded = self._embed(padded, dtype)
+        # What is seen of the frame that is being predicted: of some clips nothing.
+        here, embedded_here = padded, embedded
+        if taught is not None:
+            blind = taught.blind.view(-1, *[1] * (padded.ndim - 1))
+            here = padded.masked_fill(blind, geometry.symbols)
+            embedded_here = self._embed(here, dtype)
         position = activation(self.position()).to(dtype)
         position = position.view(1, 1, geometry.height, geometry.width, -1)
         parts = [self._at(embedded, place) for place in spec.features.window]
         parts += [position.expand(batch, frames, -1, -1, -1)]
-        parts += [self._same(padded, a, b, dtype) for a, b in spec.features.past]
+        parts += [self._same(padded, padded, a, b, dtype) for a, b in spec.features.past]
         inputs = F.dropout(torch.cat(parts, -1), self.dropout, self.training)
         features, state = self._body(inputs, state)
         shared = [features]
-        shared += [self._at(embedded, place) for place in spec.features.neighbours]
-        own = self._own_inputs(padded, embedded, dtype)
-        now = [self._same(padded, a, b, dtype) for a, b in spec.features.now]
+        shared += [self._at(embedded_here, place) for place in spec.features.neighbours]
+        own = self._own_inputs(here, padded, embedded_here, dtype)
+        now = [self._same(here, padded, a, b, dtype) for a, b in spec.features.now]
         shape = (batch, frames, geometry.height, geometry.width)
         costs = []
         for plane, head in enumerate(self.heads):
             x = torch.cat([*shared, *own[0][plane], *now, *own[1][plane]], -1)
             scores = head(x.flatten(2, 3).flatten(0, 1))
-            targets = symbols[:, HISTORY:, ..., plane].reshape(-1)
             candidates = [
-                self._at(padded[..., plane : plane + 1], place)
+                self._at((padded if place[0] else here)[..., plane : plane + 1], place)
                 for place in spec.features.candidates
             ]
             # An empty one in front, as there may be no candidates.
             found = torch.cat([symbols.new_empty((*shape, 0)), *candidates], -1)
-            bits = cost(scores, found.flatten(0, 3), targets)
+            if taught is None:
+                targets, shares = symbols[:, HISTORY:, ..., plane].reshape(-1), None
+            else:
+                targets = taught.labels[..., plane, :].flatten(0, 3)
+                shares = taught.shares[..., plane, :].flatten(0, 3)
+            bits = cost(scores, found.flatten(0, 3), targets, shares)
             costs.append(bits.view(shape))
         return torch.stack(costs, -1), state
 
@@ -158,21 +184,21 @@ class Twin(nn.Module):
         return torch.cat(planes, -1)
 
     def _own_inputs(
-        self, padded: Tensor, embedded: Tensor, dtype: torch.dtype
+        self, here: Tensor, padded: Tensor, embedded: Tensor, dtype: torch.dtype
     ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
         """For each plane: the site's planes before it, and whether they repeat the last frame."""
         planes, width = self.spec.geometry.planes, self.spec.embedding
         if planes == 1:
             return [[]], [[]]
-        here = self._at(embedded, (0, 0, 0))
-        same = self._same(padded, (0, 0, 0), (1, 0, 0), dtype)
+        site = self._at(embedded, (0, 0, 0))
+        same = self._same(here, padded, (0, 0, 0), (1, 0, 0), dtype)
 
         def before(values: Tensor, columns: int) -> Tensor:
             kept = values[..., :columns]
             return F.pad(kept, (0, values.shape[-1] - columns))
 
         return (
-            [[before(here, plane * width)] for plane in range(planes)],
+            [[before(site, plane * width)] for plane in range(planes)],
             [[before(same, plane)] for plane in range(planes)],
         )
 
@@ -187,9 +213,10 @@ class Twin(nn.Module):
             pad + right : pad + right + geometry.width,
         ]
 
-    def _same(self, padded: Tensor, a: Place, b: Place, dtype: torch.dtype) -> Tensor:
-        first = self._at(padded, a)
-        equal = (first == self._at(padded, b)) & (first != self.spec.geometry.symbols)
+    def _same(self, here: Tensor, padded: Tensor, a: Place, b: Place, dtype: torch.dtype) -> Tensor:
+        """Whether two places hold the same; `here` is what is seen of the frame predicted."""
+        first, second = (self._at(padded if place[0] else here, place) for place in (a, b))
+        equal = (first == second) & (first != self.spec.geometry.symbols)
         return equal.to(dtype)
 
     def _body(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:

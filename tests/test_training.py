@@ -503,6 +503,18 @@ def test_evaluation_counts_what_is_written(tmp_path: Path) -> None:
     assert [clip["tokens"] for clip in fields["clips"]] == [240, 600, 6]
 
 
+def test_evaluation_of_the_hybrid_counts_its_payloads() -> None:
+    clips = [made(300), made(40, seed=1)]
+    model = tokenzip.train(clips, **settings(steps=5))
+    found = tokenzip.evaluate(model, clips, predictor="hybrid", threads=2)
+    infos = [tokenzip.inspect(tokenzip.encode(clip, model=model, alphabet=8)) for clip in clips]
+    assert [cost.bytes for cost in found.clips] == [info.payload_bytes for info in infos]
+    assert found.predictor == found.to_dict()["predictor"] == "hybrid"
+    assert tokenzip.evaluate(model, clips).predictor == "lstm"
+    with pytest.raises(errors.OptionError, match="not conv3d"):
+        tokenzip.evaluate(model, clips, predictor="conv3d")
+
+
 def test_the_loop_on_its_own_reports(tmp_path: Path) -> None:
     from tokenzip.training.distributed import World
 

@@ -329,6 +329,15 @@ def evaluate(
     ],
     dataset: Dataset = None,
     key: Key = None,
+    predictor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="hybrid, as compress does by default, or lstm, conv3d: the model's network alone, "
+            "which is several times as fast. Default: the network alone.",
+            show_default=False,
+        ),
+    ] = None,
     chunk_frames: Annotated[
         int | None,
         typer.Option(
@@ -356,6 +365,7 @@ def evaluate(
             model,
             data,
             select=(*(dataset or ()), *(key or ())),
+            predictor=predictor,
             chunk_frames=chunk_frames,
             threads=threads or 1,
             backend=backend,

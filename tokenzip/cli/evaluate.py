@@ -19,6 +19,7 @@ def evaluate(
     arguments: Sequence[str],
     *,
     select: Sequence[str],
+    predictor: str | None,
     chunk_frames: int | None,
     threads: int,
     backend: str,
@@ -26,7 +27,7 @@ def evaluate(
 ) -> int:
     """Measure a model on the clips that `arguments` mean; returns the exit code."""
     network = Model.load(model)
-    warm_up(session, Codec(model=network, predictor=network.spec.family))
+    warm_up(session, Codec(model=network, predictor=predictor or network.spec.family))
     with progress_bar(session, 1) as bar:
         bar.start("evaluating")
 
@@ -37,6 +38,7 @@ def evaluate(
             network,
             list(arguments),
             select=select,
+            predictor=predictor,
             chunk_frames=chunk_frames,
             threads=threads,
             backend=backend,

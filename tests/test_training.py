@@ -205,7 +205,7 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     tokenzip.train(made(90), checkpoint=path, **settings())
     with pytest.raises(errors.FileExistsRefusedError, match="--resume"):
         tokenzip.train(made(90), checkpoint=path, **settings())
-    with pytest.raises(errors.CheckpointError, match=r"lr \(0.002, now 0.5\)"):
+    with pytest.raises(errors.CheckpointError, match=r"lr \(None, now 0.5\)"):
         tokenzip.train(made(90), checkpoint=path, resume=True, **settings(lr=0.5))
     with pytest.raises(errors.CheckpointError, match="training data"):
         tokenzip.train(made(90, seed=1), checkpoint=path, resume=True, **settings())
@@ -529,3 +529,19 @@ def test_the_loop_on_its_own_reports(tmp_path: Path) -> None:
     assert seen[-1].ratio == pytest.approx(3 / seen[-1].best)
     assert outcome.progress.tokens == 12 * 192
     assert evaluate_clips(loop.model({}), clips).tokens == 540
+
+
+def test_a_head_of_few_neighbours(tmp_path: Path) -> None:
+    whole = new_spec("lstm", "small", Geometry.of((3, 4), 6), **TINY)
+    for count in (0, 1, 3, 99):
+        spec = new_spec("lstm", "small", Geometry.of((3, 4), 6), neighbours=count, **TINY)
+        seen = spec.features.neighbours
+        assert len(seen) == min(count, len(whole.features.neighbours))
+        assert set(seen) <= set(whole.features.neighbours)
+        assert replace(spec.features, neighbours=()) == replace(whole.features, neighbours=())
+    nearest = new_spec("lstm", "small", Geometry.of((3, 4), 6), neighbours=2, **TINY)
+    assert set(nearest.features.neighbours) == {(0, 0, -1), (0, -1, 0)}
+    model = tokenzip.train(made(90), neighbours=0, **settings())
+    codes(model, [made(50, seed=3)])
+    with pytest.raises(errors.OptionError, match="neighbours must not be negative"):
+        tokenzip.train(made(90), neighbours=-1, **settings())

@@ -62,6 +62,16 @@ def train(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Symbols of the frame being coded that the network sees as such, the nearest "
+            "first; 0: which are equal, only, for little data. Default: all it can, up to 10.",
+            rich_help_panel=_MODEL,
+            show_default=False,
+        ),
+    ] = None,
     alphabet: Annotated[
         int | None,
         typer.Option(
@@ -148,14 +158,19 @@ def train(
     ] = None,
     force: Force = False,
     lr: Annotated[
-        float, typer.Option(metavar="X", help="Learning rate.", rich_help_panel=_LEARNING)
-    ] = 2e-3,
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Learning rate. Default: 0.004, or 0.002 for frames below 64 symbols.",
+            rich_help_panel=_LEARNING,
+            show_default=False,
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Symbols a step. Default: 8192, or 2048 for frames below 64 symbols; eight times "
-            "as many on a GPU.",
+            help="Symbols a step. Default: 2048, eight times as many on a GPU.",
             rich_help_panel=_LEARNING,
             show_default=False,
         ),
@@ -293,6 +308,7 @@ def train(
             "predictor": predictor,
             "preset": preset,
             "sizes": parse_sizes(size or ()),
+            "neighbours": neighbours,
             "minutes": minutes,
             "steps": steps,
             "batch": batch,

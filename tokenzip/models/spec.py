@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .features import AROUND, HISTORY, Features, features
@@ -178,17 +178,26 @@ PRESETS = {
 }
 
 
-def new_spec(family: str, preset: str, geometry: Geometry, **sizes: int) -> Spec:
+def new_spec(
+    family: str, preset: str, geometry: Geometry, *, neighbours: int | None = None, **sizes: int
+) -> Spec:
     """The spec of a new network.
 
-    sizes: embedding, state, squeeze or hidden, where they are to differ from the preset's.
+    neighbours: how many symbols of the frame being coded the head sees the embeddings of, the
+    nearest first; None: all that features.py lists. sizes: embedding, state, squeeze or hidden,
+    where they are to differ from the preset's.
     """
     chosen = {"squeeze": 0, **PRESETS[family][preset]}
     if geometry.planes >= 4:
         # A site of several symbols is worth more, as the body runs once for all of them.
         chosen["state"] *= 2
     chosen.update(sizes)
-    return Spec(family=family, geometry=geometry, features=features(family, geometry), **chosen)
+    seen = features(family, geometry)
+    if neighbours is not None:
+        nearest = sorted(seen.neighbours, key=lambda place: place[1] ** 2 + place[2] ** 2)
+        kept = set(nearest[:neighbours])
+        seen = replace(seen, neighbours=tuple(place for place in seen.neighbours if place in kept))
+    return Spec(family=family, geometry=geometry, features=seen, **chosen)
 
 
 __all__ = ["CONV_SPACE", "CONV_TIMES", "FAMILIES", "HISTORY", "PRESETS", "Spec", "new_spec"]

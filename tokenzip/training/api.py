@@ -31,10 +31,11 @@ def train(
     overwrite: bool = False,
     log_dir: str | os.PathLike[str] | None = None,
     sizes: dict[str, int] | None = None,
+    neighbours: int | None = None,
     batch: int | None = None,
     segment: int | None = None,
     segments: int = 6,
-    lr: float = 2e-3,
+    lr: float | None = None,
     weight_decay: float = 0.01,
     clip: float = 1.0,
     dropout: float | None = None,
@@ -72,11 +73,13 @@ def train(
         overwrite: replace output and checkpoint, where they exist.
         log_dir: directory of logs for TensorBoard.
         sizes: embedding, state, squeeze or hidden, where they are to differ from the preset's.
-        batch: symbols a step, about; None: 8,192, or 2,048 for frames below 64 symbols; on a GPU
-            eight times as many.
+        neighbours: how many symbols of the frame being coded the network sees as such, the nearest
+            first; None: all that it can, 0: which are equal, only, for little data.
+        batch: symbols a step, about; None: 2,048, on a GPU eight times as many.
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the network's state carried.
-        lr, weight_decay, clip: of AdamW; the largest norm of a gradient.
+        lr, weight_decay, clip: of AdamW; the largest norm of a gradient. lr None: 0.004, or 0.002
+            for frames below 64 symbols.
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: 0.2 for
             less than 3 million tokens, else 0.
         token_dropout: probability with which a symbol of the context is hidden.
@@ -119,6 +122,7 @@ def train(
         predictor=predictor,
         preset=preset,
         sizes=sizes or {},
+        neighbours=neighbours,
         minutes=minutes,
         steps=steps,
         batch=batch,

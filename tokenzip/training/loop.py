@@ -25,7 +25,7 @@ from . import checkpoint, validation
 from .clips import Clips
 from .distributed import World
 from .export import export
-from .options import DEFAULT_MINUTES, Options, batch_symbols
+from .options import DEFAULT_MINUTES, Options, batch_symbols, learning_rate
 from .streams import Batch, Shape, Streams
 from .twin import State, Taught, Twin
 
@@ -108,7 +108,8 @@ class Loop:
         self._report, self._path = report, checkpoint_path
         self._device, self.dtype = world.device, _dtype(options.dtype, world.device)
         longest = max(clip.frames for clip in clips)
-        symbols = options.batch or batch_symbols(spec.geometry, world.device.type)
+        self._lr = options.lr or learning_rate(spec.geometry)
+        symbols = options.batch or batch_symbols(world.device.type)
         self.shape = Shape.of(spec.geometry, longest, symbols, options.segments, options.segment)
         share = options.teacher_share
         self._streams = Streams(clips, spec.geometry, self.shape, options.seed, world.rank, share)
@@ -129,7 +130,7 @@ class Loop:
             self.twin = network(spec, dropout=dropout, token_dropout=options.token_dropout)
             self.twin.to(self._device).train()
             self._module = world.wrap(self.twin)
-        self._optimizer = _optimizer(self.twin, options, self._device)
+        self._optimizer = _optimizer(self.twin, options, self._lr, self._device)
         torch.manual_seed(options.seed + 1 + world.rank)  # of dropout
         self._state: State | None = None
         self.step, self.tokens, self._before = 0, 0, 0.0
@@ -203,7 +204,7 @@ class Loop:
         """One step; its loss."""
         options = self._options
         for group in self._optimizer.param_groups:
-            group["lr"] = options.lr * self._schedule(fraction)
+            group["lr"] = self._lr * self._schedule(fraction)
         batch = self._streams.next()
         with _memory(self.shape.symbols(self._spec.geometry)):
             symbols = torch.from_numpy(batch.symbols).to(self._device, torch.int64)
@@ -264,7 +265,7 @@ class Loop:
                 where = f"; the last checkpoint is {self._path}" if self._path else ""
                 raise DivergedError(
                     f"the loss is {loss} at step {self.step}: try a lower learning rate than "
-                    f"{self._options.lr:g} (--lr), or float32 (--dtype float32){where}"
+                    f"{self._lr:g} (--lr), or float32 (--dtype float32){where}"
                 )
             now = loss * per_token
             smooth = min(_SMOOTH, 1 - 1 / max(self.step, 1))
@@ -304,7 +305,7 @@ class Loop:
         if not math.isfinite(self._bits):
             raise DivergedError(
                 f"validation costs {self._bits} bits/token at step {self.step}: try a lower "
-                f"learning rate than {self._options.lr:g} (--lr)"
+                f"learning rate than {self._lr:g} (--lr)"
             )
         if self._best is None or self._bits < self._best:
             self._best, self._bad = self._bits, 0
@@ -438,7 +439,9 @@ def _difference(name: str, then: Any, now: Any) -> str:
     return f"{name} ({then!r}, now {now!r})"
 
 
-def _optimizer(twin: Twin, options: Options, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(
+    twin: Twin, options: Options, lr: float, device: torch.device
+) -> torch.optim.Optimizer:
     matrices = [p for p in twin.parameters() if p.ndim > 1]
     others = [p for p in twin.parameters() if p.ndim <= 1]
     groups = [
@@ -446,7 +449,7 @@ def _optimizer(twin: Twin, options: Options, device: torch.device) -> torch.opti
         {"params": others, "weight_decay": 0.0},
     ]
     fused = device.type == "cuda"
-    return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=fused)
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=fused)
 
 
 def _dtype(wanted: str, device: torch.device) -> torch.dtype:

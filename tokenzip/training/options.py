@@ -18,15 +18,23 @@ SMALL_DROPOUT = 0.2
 TEACHER_FRAMES = 20_000
 
 
-def batch_symbols(geometry: Geometry, device: str) -> int:
+def batch_symbols(device: str) -> int:
     """Symbols a step, if none are named.
 
-    Those of a large frame have much in common, so that a step needs more of them. On EnCodec's
-    frames of 8, steps of 2,048 were at 6.96 bits/token on clips held aside after two million
-    tokens, steps of 8,192 at 7.85 (these with a token dropout of 0.05 as well; one seed each).
+    Many small steps: of drive/train.h5 (frames of 8 x 16), lstm base came to 4.04 bits/token on
+    clips held aside after two million tokens in steps of 2,048 symbols, and to 5.13 in steps of
+    8,192 at half the learning rate; of EnCodec's frames of 8 to 6.96 and 7.85 (one seed each).
     """
-    symbols = 8192 if geometry.sites * geometry.planes >= 64 else 2048
-    return symbols * (8 if device == "cuda" else 1)
+    return 2048 * (8 if device == "cuda" else 1)
+
+
+def learning_rate(geometry: Geometry) -> float:
+    """The learning rate, if none is named.
+
+    0.004 for large frames: there 0.002 was slower (5.95 against 5.57 bits/token in training after
+    1.75 million tokens, distilling a commaVQ teacher), 0.008 no faster.
+    """
+    return 4e-3 if geometry.sites * geometry.planes >= 64 else 2e-3
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,14 @@ class Options:
         predictor: "lstm" or "conv3d".
         preset: "small", "base" or "large".
         sizes: embedding, state, squeeze or hidden, where they differ from the preset's.
+        neighbours: how many symbols of the frame being coded the head sees the embeddings of; None:
+            all that it can. Their equality with others, and copies of them, it always sees.
         minutes, steps: the budget, one of them; neither means 20 minutes.
-        batch: symbols a step, about; None: by the size of a frame (batch_symbols).
+        batch: symbols a step, about; None: by the device (batch_symbols).
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the state carried.
-        lr: learning rate: constant for the first half of the budget, then linear to nearly 0.
+        lr: learning rate, constant for the first half of the budget, then linear to nearly 0; None:
+            by the size of a frame (learning_rate).
         weight_decay: of matrices.
         clip: largest norm of the gradient.
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: by the size
@@ -63,12 +74,13 @@ class Options:
     predictor: str = "lstm"
     preset: str = "base"
     sizes: dict[str, int] = field(default_factory=dict)
+    neighbours: int | None = None
     minutes: float | None = None
     steps: int | None = None
     batch: int | None = None
     segment: int | None = None
     segments: int = 6
-    lr: float = 2e-3
+    lr: float | None = None
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float | None = None
@@ -105,7 +117,7 @@ class Options:
         elif name == "teacher_share":
             if not 0 <= value <= 1:
                 raise OptionError(f"{name} must be from 0 to 1, not {value}")
-        elif name in ("seed", "patience", "weight_decay", "checkpoint_seconds"):
+        elif name in ("seed", "patience", "weight_decay", "checkpoint_seconds", "neighbours"):
             if value < 0:
                 raise OptionError(f"{name} must not be negative, not {value}")
         elif value <= 0:

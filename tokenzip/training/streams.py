@@ -20,7 +20,7 @@ from .clips import Clip, Clips
 #: Share of runs that begin at the first frame.
 _FROM_START = 0.15
 #: Share of runs through clips that a teacher invented, where there are any.
-_INVENTED = 0.5
+_INVENTED = 0.75
 #: Share of runs through other clips with lessons in which the frame being predicted is hidden, as
 #: it is in invented ones.
 _BLIND = 0.3

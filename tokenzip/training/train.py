@@ -78,7 +78,11 @@ def run(
                 *(folder, train, alphabet, teacher_frames, options.seed, here, say),
             )
         spec = new_spec(
-            options.predictor, options.preset, Geometry.of(train.frame, alphabet), **options.sizes
+            options.predictor,
+            options.preset,
+            Geometry.of(train.frame, alphabet),
+            neighbours=options.neighbours,
+            **options.sizes,
         )
 
         def tell(progress: Progress) -> None:

@@ -1,0 +1,229 @@
+"""The choice of predictor and model where the caller leaves it open: by trying them on a sample.
+
+Every candidate codes the same beginnings of chunks, as it would code them in the blob, and the one
+of the fewest bytes is taken. Sizes are whole numbers that are the same on every machine, backend
+and number of threads, so the choice is, too. What trying costs is bounded by the number of tokens
+tried; benchmarks/choice.py measures how good the choices are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .blob import GIVEN, Candidate, Choice, chunk_bounds, default_chunk_frames
+from .errors import ShapeError
+from .grid import TokenGrid
+from .models import Geometry
+from .predictors import HYBRID, Coder, CoderFactory
+from .predictors.stored import packed_size
+
+if TYPE_CHECKING:
+    from .models import Model
+    from .models.bundled import Bundled
+
+#: Fewer tokens in a call are never worth a model: it would save some hundred bytes at most, and may
+#: have to be loaded, and its code compiled, for them.
+LEAST_FOR_MODEL = 1024
+
+#: So many tokens tell candidates apart (measured: of 39 clips, each with a model that fits and with
+#: one that does not, none was taken for the other; with half as many, three were).
+LEAST_SAMPLE = 1024
+
+#: Where that is more, candidates are tried on so many of 100 tokens, all of them together ...
+SHARE_PERCENT = 15
+#: ... weighted by how long they take, the adaptive predictor being 4.
+_WEIGHT_ADAPTIVE, _WEIGHT_HYBRID = 4, 5
+#: More than this is not needed to tell them apart.
+MOST_SAMPLE = 32_768
+
+#: A sample of twice as many tokens or more comes from several places.
+_PLACE = 4096
+_MOST_PLACES = 4
+
+#: Tokens looked at to tell whether there is anything to predict.
+_LOOK = 8192
+
+Tokens = npt.NDArray[np.uint16]
+#: predictor name, its model -> what makes its coders.
+Coding = Callable[[str, "Model | None"], CoderFactory]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What a blob is to be written with.
+
+    Attributes:
+        predictor: its name.
+        model: its model, or None.
+        choice: what was tried; None if nothing was.
+    """
+
+    predictor: str
+    model: Model | None = None
+    choice: Choice | None = None
+
+
+def fits(geometry: Geometry, grids: Sequence[TokenGrid]) -> bool:
+    """Whether a model of this geometry can code all grids that have tokens."""
+    for grid in grids:
+        if not grid.tokens.size:
+            continue
+        try:
+            own = Geometry.of(grid.frame, grid.alphabet)
+        except ShapeError:
+            return False
+        sides = [(g.height, g.width, g.codebooks) for g in (own, geometry)]
+        if sides[0] != sides[1] or grid.alphabet > geometry.alphabet:
+            return False
+    return True
+
+
+def likely(entries: Sequence[Bundled], grids: Sequence[TokenGrid]) -> list[Bundled]:
+    """The bundled models that are worth trying on these grids; nothing is loaded.
+
+    Tokens that use a quarter of a model's alphabet or less are of another tokenizer.
+    """
+    if sum(grid.tokens.size for grid in grids) < LEAST_FOR_MODEL:
+        return []
+    largest = max(grid.alphabet for grid in grids)
+    return [
+        entry for entry in entries if 4 * largest > entry.alphabet and fits(entry.geometry, grids)
+    ]
+
+
+def choose(
+    grids: Sequence[TokenGrid],
+    models: Sequence[Model],
+    coding: Coding,
+    *,
+    numbers: Callable[[Model], int | None],
+    adaptive: bool = True,
+    chunk_frames: int | None = None,
+    solid: bool = False,
+) -> Chosen:
+    """The cheapest of hybrids with these models and, if `adaptive`, of the adaptive predictor.
+
+    Nothing is tried where one is left, or where the tokens look like noise: then it is the first.
+
+    Args:
+        grids: of the blob; the models fit all of them.
+        models: the candidates; not none of them if adaptive is False.
+        coding: makes what codes.
+        numbers: of bundled models; None for others.
+        chunk_frames, solid: as for encoding.
+    """
+    candidates: list[Chosen] = [Chosen("adaptive")] if adaptive else []
+    candidates += [Chosen(HYBRID, model) for model in models]
+    if len(candidates) == 1 or _is_noise(grids):
+        return candidates[0]
+    pieces = _sample(grids, _sample_tokens(grids, candidates), chunk_frames)
+    tokens = sum(piece.tokens.size for piece in pieces)
+    if not tokens:
+        return candidates[0]
+    tried: list[tuple[int, int, Candidate]] = []
+    for candidate in candidates:
+        size = _cost(coding(candidate.predictor, candidate.model), pieces, solid)
+        model = candidate.model
+        which = None if model is None else numbers(model) or GIVEN
+        note = Candidate(candidate.predictor, which, 8000 * size // tokens)
+        tried.append((size, len(tried), note))
+    # Of equals the first: it needs no model.
+    tried.sort(key=lambda one: one[:2])
+    best = candidates[tried[0][1]]
+    return Chosen(best.predictor, best.model, Choice(tokens, tuple(note for *_, note in tried)))
+
+
+def sample_tokens(total: int, weights: Sequence[int]) -> int:
+    """How many of `total` tokens each candidate is tried on, weights being what a token takes."""
+    share = total * SHARE_PERCENT * min(weights) // (100 * sum(weights))
+    return min(total, max(LEAST_SAMPLE, min(share, MOST_SAMPLE)))
+
+
+def _sample_tokens(grids: Sequence[TokenGrid], candidates: Sequence[Chosen]) -> int:
+    weights = [_WEIGHT_ADAPTIVE if c.model is None else _WEIGHT_HYBRID for c in candidates]
+    return sample_tokens(sum(grid.tokens.size for grid in grids), weights)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """The beginning of a chunk. coder_tokens: what its coder is made for."""
+
+    grid: TokenGrid
+    tokens: Tokens
+    coder_tokens: int
+
+
+def _sample(grids: Sequence[TokenGrid], wanted: int, chunk_frames: int | None) -> list[_Piece]:
+    """Beginnings of chunks that are spread over all grids, of about `wanted` tokens together."""
+    chunks = [
+        (grid, start, stop)
+        for grid in grids
+        if grid.tokens.size
+        for start, stop in chunk_bounds(
+            grid.frames, chunk_frames or default_chunk_frames(grid.frame_tokens)
+        )
+    ]
+    if not chunks:
+        return []
+    # Long chunks give a few long pieces, in which an adaptive predictor has time to learn as it
+    # will have; of short ones as many are needed as make the sample.
+    longest = max((stop - start) * grid.frame_tokens for grid, start, stop in chunks)
+    places = max(-(-wanted // longest), min(_MOST_PLACES, wanted // _PLACE), 1)
+    places = min(places, len(chunks))
+    pieces = []
+    for place in range(places):
+        grid, start, stop = chunks[place * len(chunks) // places]
+        frames = min(stop - start, max(1, wanted // places // grid.frame_tokens))
+        tokens = np.require(grid.tokens[start : start + frames], requirements=["C", "W"])
+        # A coder for a single frame is another than one for the first frame of many.
+        least = min(2, stop - start) * grid.frame_tokens
+        pieces.append(_Piece(grid, tokens, max(tokens.size, least)))
+    return pieces
+
+
+def _cost(factory: CoderFactory, pieces: Sequence[_Piece], solid: bool) -> int:
+    """Bytes of all pieces; one that cannot be made smaller costs what storing it does."""
+    total = 0
+    kept: dict[tuple[int, tuple[int, ...]], Coder] = {}
+    for piece in pieces:
+        group = piece.grid.alphabet, piece.grid.frame
+        coder = kept.get(group) if solid else None
+        if coder is None:
+            coder = factory(*group, piece.coder_tokens)
+            kept[group] = coder
+        payload = coder.encode(piece.tokens)
+        total += min(len(payload), packed_size(piece.tokens.size, piece.grid.bits))
+    return total
+
+
+def _is_noise(grids: Sequence[TokenGrid]) -> bool:
+    """Whether some tokens look drawn at random, all alike: no predictor is worth trying then.
+
+    Each of three things would show otherwise: how often two of the tokens are equal, a token and
+    the one before it, and a token and that of the frame before. By chance each is one of A, and
+    within five standard deviations of that.
+    """
+    for grid in grids:
+        if grid.tokens.size:
+            frames = max(2, _LOOK // max(1, grid.frame_tokens))
+            if not _looks_random(grid.tokens[:frames], grid.alphabet):
+                return False
+    return True
+
+
+def _looks_random(frames: Tokens, alphabet: int) -> bool:
+    tokens = frames.reshape(-1)
+    counts = np.bincount(tokens, minlength=alphabet).astype(np.int64)
+    pairs = tokens.size * (tokens.size - 1) // 2
+    equal = [
+        (int((counts * (counts - 1)).sum()) // 2, pairs),
+        (int((tokens[1:] == tokens[:-1]).sum()), tokens.size - 1),
+        (int((frames[1:] == frames[:-1]).sum()), frames[1:].size),
+    ]
+    # |found - n / A| > 5 sqrt(n / A), in whole numbers.
+    return all((found * alphabet - n) ** 2 <= 25 * n * alphabet for found, n in equal)

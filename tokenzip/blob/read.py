@@ -103,6 +103,8 @@ def read_header(
         if model is None or not embedded:
             raise _corrupt("a model is embedded but not named, or has no bytes")
     if flags & FLAG_CHOICE:
+        if number == 0:
+            raise _corrupt("a stored blob has nothing to choose")
         which = GIVEN if model is not None else bundled
         choice = read_choice(reader, PREDICTORS[number], which)
     is_list, solid = bool(flags & FLAG_LIST), bool(flags & FLAG_SOLID)

@@ -76,7 +76,8 @@ def card_of(model: Model, entry: Bundled) -> str:
     """The text of a card, as far as the model's own summary knows it."""
     geometry, summary = entry.geometry, model.summary
     frames = f"{geometry.height} x {geometry.width} sites of {geometry.codebooks} tokens"
-    command = shlex.join(["tokenzip", *map(str, summary.get("command", [_BLANK]))])
+    given = summary.get("command")
+    command = shlex.join(["tokenzip", *map(str, given)]) if given else _BLANK
     validation = summary.get("validation") or {}
     bits = validation.get("bits_per_token", _BLANK)
     measured = ", ".join(validation.get("files", [])) or _BLANK

@@ -1,4 +1,4 @@
-"""Models that come with tokenzip, for tests: others than the real ones, in a folder of their own."""
+"""Stand-ins for the models that come with tokenzip, in a folder of their own."""
 
 from __future__ import annotations
 

@@ -19,10 +19,11 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*-[1-9][0-9]*")
 
 #: What no card may lack; a test holds the cards against it.
 CARD_WORDS = ("Licence", "Identity", "Training command", "bits/token")
-_BLANK = "TO BE FILLED IN"
+#: What stands in a card for what is not known.
+BLANK = "TO BE FILLED IN"
 
 
-def add(model: Model, name: str, number: int, card: str = "") -> Bundled:
+def add(model: Model, name: str, number: int, *, card: str = "", licence: str = "") -> Bundled:
     """Put a model into the folder: packed file, card, and the entry of the table, last.
 
     Args:
@@ -30,6 +31,7 @@ def add(model: Model, name: str, number: int, card: str = "") -> Bundled:
         name: NAME-VERSION, as "commavq-1".
         number: what stands for it in blobs, for ever.
         card: the text of its card; "" makes one out of the summary, to be completed by hand.
+        licence: of the weights, for a card that is made.
 
     Raises:
         OptionError: the name or number makes no sense, or the packed model is too large.
@@ -65,22 +67,22 @@ def add(model: Model, name: str, number: int, card: str = "") -> Bundled:
     )
     folder = table.FOLDER
     _write(folder / (name + PACKED_SUFFIX), packed)
-    _write(folder / (name + CARD_SUFFIX), (card or card_of(model, entry)).encode())
+    _write(folder / (name + CARD_SUFFIX), (card or card_of(model, entry, licence)).encode())
     rows = [asdict(one) for one in sorted((*known, entry), key=lambda one: one.number)]
     _write(folder / TABLE, (json.dumps(rows, indent=1) + "\n").encode(), force=True)
     table._read.cache_clear()
     return entry
 
 
-def card_of(model: Model, entry: Bundled) -> str:
+def card_of(model: Model, entry: Bundled, licence: str) -> str:
     """The text of a card, as far as the model's own summary knows it."""
     geometry, summary = entry.geometry, model.summary
     frames = f"{geometry.height} x {geometry.width} sites of {geometry.codebooks} tokens"
     given = summary.get("command")
-    command = shlex.join(["tokenzip", *map(str, given)]) if given else _BLANK
+    command = shlex.join(["tokenzip", *map(str, given)]) if given else BLANK
     validation = summary.get("validation") or {}
-    bits = validation.get("bits_per_token", _BLANK)
-    measured = ", ".join(validation.get("files", [])) or _BLANK
+    bits = validation.get("bits_per_token", BLANK)
+    measured = ", ".join(validation.get("files", [])) or BLANK
     lines = [
         f"# {entry.name}",
         "",
@@ -89,7 +91,7 @@ def card_of(model: Model, entry: Bundled) -> str:
         f"- Network: {entry.family}, {model.spec.macs['total']:,.0f} multiply-accumulates a token",
         f"- Frames: {frames}, alphabet {geometry.alphabet}",
         f"- Size: {entry.packed_bytes:,} bytes packed",
-        f"- Licence: {_BLANK}",
+        f"- Licence: {licence or BLANK}",
         f"- Training command: `{command}`",
         f"- Validation: {bits} bits/token on {measured}",
         "",

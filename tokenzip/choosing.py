@@ -9,7 +9,7 @@ tried; benchmarks/choice.py measures how good the choices are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,17 +125,16 @@ def choose(
     tokens = sum(piece.tokens.size for piece in pieces)
     if not tokens:
         return candidates[0]
-    tried: list[tuple[int, int, Candidate]] = []
+    tried: list[tuple[int, bytes, Candidate, Chosen]] = []
     for candidate in candidates:
         size = _cost(coding(candidate.predictor, candidate.model), pieces, solid)
         model = candidate.model
         which = None if model is None else numbers(model) or GIVEN
         note = Candidate(candidate.predictor, which, 8000 * size // tokens)
-        tried.append((size, len(tried), note))
-    # Of equals the first: it needs no model.
+        tried.append((size, b"" if model is None else model.identity, note, candidate))
+    # Of equals the one without a model; else their order must not depend on names of files.
     tried.sort(key=lambda one: one[:2])
-    best = candidates[tried[0][1]]
-    return Chosen(best.predictor, best.model, Choice(tokens, tuple(note for *_, note in tried)))
+    return replace(tried[0][3], choice=Choice(tokens, tuple(one[2] for one in tried)))
 
 
 def sample_tokens(total: int, weights: Sequence[int]) -> int:
@@ -205,8 +204,8 @@ def _is_noise(grids: Sequence[TokenGrid]) -> bool:
     """Whether some tokens look drawn at random, all alike: no predictor is worth trying then.
 
     Each of three things would show otherwise: how often two of the tokens are equal, a token and
-    the one before it, and a token and that of the frame before. By chance each is one of A, and
-    within five standard deviations of that.
+    the one before it, and a token and that of the frame before. By chance one of A is, and no
+    more than five standard deviations more or fewer.
     """
     for grid in grids:
         if grid.tokens.size:
@@ -225,5 +224,6 @@ def _looks_random(frames: Tokens, alphabet: int) -> bool:
         (int((tokens[1:] == tokens[:-1]).sum()), tokens.size - 1),
         (int((frames[1:] == frames[:-1]).sum()), frames[1:].size),
     ]
-    # |found - n / A| > 5 sqrt(n / A), in whole numbers.
-    return all((found * alphabet - n) ** 2 <= 25 * n * alphabet for found, n in equal)
+    # |found - n / A| <= 3 + 5 sqrt(n / A), in whole numbers; the 3 is for where next to none are.
+    beyond = [(max(0, abs(found * alphabet - n) - 3 * alphabet), n) for found, n in equal]
+    return all(excess**2 <= 25 * n * alphabet for excess, n in beyond)

@@ -216,8 +216,8 @@ class TestFixture:
 
     def test_is_what_the_text_says(self, name: str) -> None:
         parsed = parse(path(name).read_bytes())
-        if parsed.predictor == 1:
-            pytest.skip("adaptive payloads have tests of their own")
+        if name in ("chosen", "adaptive", "given"):
+            pytest.skip("slow in plain Python; payloads of version 2 are those of version 1")
         if parsed.bundled:
             row = json.loads((BUNDLED / "table.json").read_text())[0]
             assert (row["name"], row["number"]) == (NAME, parsed.bundled)

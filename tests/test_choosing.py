@@ -44,6 +44,12 @@ def other() -> Model:
     return tiny_model("conv3d", FRAME, ALPHABET, coarse=True)
 
 
+@pytest.fixture(autouse=True)
+def all_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These blobs are too small to keep their notes."""
+    monkeypatch.setattr(codec, "NOTE_SHARE", 0)
+
+
 @pytest.fixture
 def bundled(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundled:
     return bring_along(monkeypatch, tmp_path / "bundled", {"stand-in-1": model})[0]
@@ -69,7 +75,7 @@ class TestBundled:
         blob = tokenzip.encode(tokens)
         info = tokenzip.inspect(blob)
         assert (info.predictor, info.bundled) == ("hybrid", 1)
-        assert info.choice is not None and info.choice.tokens == 1020
+        assert info.choice is not None and info.choice.tokens == 1008
         first, second = info.choice.candidates
         assert (first.predictor, first.model, second.predictor) == ("hybrid", 1, "adaptive")
         assert first.millibits < second.millibits
@@ -145,7 +151,7 @@ class TestBundled:
     def test_chunks_are_tried_as_they_are_coded(self, bundled: Bundled, trials: list[int]) -> None:
         tokens = calm_tokens((400, *FRAME), ALPHABET)
         tokenzip.encode(tokens, chunk_frames=20)
-        assert trials == [5 * 204] * 2  # five chunks, of 240 tokens each
+        assert trials == [5 * 204] * 2  # of five chunks, each of 240 tokens
 
     def test_archives_choose_clip_by_clip(self, bundled: Bundled, tmp_path: Path) -> None:
         clips = {"calm": calm_tokens((150, *FRAME), ALPHABET), "restless": restless(150)}
@@ -155,6 +161,15 @@ class TestBundled:
             for name, tokens in clips.items():
                 assert archive.read_blob(name) == tokenzip.encode(tokens)
                 assert np.array_equal(archive[name][10:20], tokens[10:20])
+
+    def test_a_note_is_next_to_nothing(
+        self, bundled: Bundled, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(codec, "NOTE_SHARE", 256)
+        for frames, kept in ((200, False), (1500, True)):
+            blob = tokenzip.encode(calm_tokens((frames, *FRAME), ALPHABET, calm=0.5))
+            info = tokenzip.inspect(blob)
+            assert info.bundled == 1 and (info.choice is not None) == kept == (len(blob) > 3000)
 
     def test_never_more_than_raw_and_64_bytes(self, bundled: Bundled) -> None:
         """Tokens that compress by very little: where a note would not fit, it is left out."""
@@ -226,6 +241,9 @@ class TestSeveralModels:
 
 
 class TestSizeOfTheSample:
+    def test_the_margin_shrinks(self) -> None:
+        assert [choosing.margin(tokens) for tokens in (1024, 10_240, 32_768)] == [50, 15, 8]
+
     @given(st.integers(0, 10**9), st.lists(st.sampled_from([4, 5]), min_size=2, max_size=9))
     def test_trying_is_bounded(self, total: int, weights: list[int]) -> None:
         tokens = sample_tokens(total, weights)
@@ -238,14 +256,14 @@ class TestSizeOfTheSample:
         wanted=st.integers(1, 9000),
         chunk_frames=st.none() | st.integers(1, 40),
     )
-    def test_samples_are_beginnings_of_chunks(
+    def test_samples_are_parts_of_chunks(
         self, shapes: list[tuple[int, int]], wanted: int, chunk_frames: int | None
     ) -> None:
         grids = [TokenGrid.of(np.zeros(shape, np.uint8)) for shape in shapes]
         pieces = choosing._sample(grids, wanted, chunk_frames)
         largest = max((grid.frame_tokens for grid in grids), default=1)
         found = sum(piece.tokens.size for piece in pieces)
-        assert found <= max(wanted, len(pieces) * largest)
+        assert found <= max(wanted, 2 * len(pieces) * largest)
         assert bool(pieces) == any(grid.tokens.size for grid in grids)
         for piece in pieces:
             assert 1 <= len(piece.tokens) <= (chunk_frames or 10**9) * 3 // 2 + 1
@@ -253,7 +271,7 @@ class TestSizeOfTheSample:
     def test_they_are_spread(self) -> None:
         grids = [TokenGrid.of(np.full((1200, 8, 16), number)) for number in range(8)]
         pieces = choosing._sample(grids, 30_000, None)
-        assert [int(piece.tokens[0, 0, 0]) for piece in pieces] == [0, 2, 4, 6]
+        assert [int(piece.tokens[0, 0, 0]) for piece in pieces] == [1, 3, 5, 7]
         assert [piece.tokens.size for piece in pieces] == [7424] * 4
 
 

@@ -24,6 +24,7 @@ from .blob import (
     CodedGrid,
     GridInfo,
     check_limit,
+    note_size,
     read_header,
     write_blob,
 )
@@ -47,6 +48,9 @@ DEFAULT_MAX_TOKENS = 2**28
 
 #: A blob is at most this many bytes per grid larger than the bit-packed tokens.
 MAX_OVERHEAD = 64
+
+#: A blob keeps its choice note if it is so many times as large.
+NOTE_SHARE = 256
 
 #: The part of it that one grid of a blob may use before it is stored as a single chunk instead.
 _GRID_OVERHEAD = 48
@@ -254,8 +258,8 @@ class Codec:
             ]
         number = _number(model) if model and not self.embed_model else None
         most = sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids)
-        # A blob that is as large as it may be has no room for a note.
-        for choice in (chosen.choice, None):
+        choices = (chosen.choice, None) if chosen.choice else (None,)
+        for choice in choices:
             blob = write_blob(
                 coded,
                 is_list=is_list,
@@ -267,7 +271,8 @@ class Codec:
                 bundled=number,
                 choice=choice,
             )
-            if len(blob) <= most:
+            # A note must be next to nothing.
+            if len(blob) <= most and not (choice and len(blob) < NOTE_SHARE * note_size(choice)):
                 return blob
         return write_blob([store_grid(grid) for grid in grids], is_list=is_list)
 

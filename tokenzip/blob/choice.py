@@ -81,6 +81,11 @@ def write_choice(choice: Choice) -> bytes:
     return varint(len(note)) + note if len(note) <= MAX_NOTE else b""
 
 
+def note_size(choice: Choice) -> int:
+    """Bytes of the note, its length included."""
+    return len(write_choice(choice))
+
+
 def read_choice(reader: Reader, predictor: str, model: int | str | None) -> Choice:
     """The note at the reader's place, of a blob of this predictor and model (as in Candidate).
 

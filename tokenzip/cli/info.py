@@ -122,12 +122,15 @@ def model_text(header: BlobInfo) -> str:
 def choice_text(header: BlobInfo) -> str:
     """In words, why a blob has its predictor."""
     if header.choice is None:
-        return "without trying others"
+        return "nothing is said of other predictors"
     costs = [
         f"{candidate.bits_per_token:.3f} bits/token {_candidate_name(candidate)}"
         for candidate in header.choice.candidates
     ]
-    return f"{costs[0]}, against {', '.join(costs[1:])}, tried on {header.choice.tokens:,} tokens"
+    return (
+        f"{header.predictor}: of {header.choice.tokens:,} tokens tried, {costs[0]}, against "
+        + ", ".join(costs[1:])
+    )
 
 
 def _candidate_name(candidate: Candidate) -> str:

@@ -75,7 +75,7 @@ class TestBundled:
         blob = tokenzip.encode(tokens)
         info = tokenzip.inspect(blob)
         assert (info.predictor, info.bundled) == ("hybrid", 1)
-        assert info.choice is not None and info.choice.tokens == 1008
+        assert info.choice is not None and info.choice.tokens == 480
         first, second = info.choice.candidates
         assert (first.predictor, first.model, second.predictor) == ("hybrid", 1, "adaptive")
         assert first.millibits < second.millibits
@@ -150,8 +150,8 @@ class TestBundled:
 
     def test_chunks_are_tried_as_they_are_coded(self, bundled: Bundled, trials: list[int]) -> None:
         tokens = calm_tokens((400, *FRAME), ALPHABET)
-        tokenzip.encode(tokens, chunk_frames=20)
-        assert trials == [5 * 204] * 2  # of five chunks, each of 240 tokens
+        tokenzip.encode(tokens, chunk_frames=5)
+        assert trials == [9 * 48] * 2  # four of the five frames of nine chunks
 
     def test_archives_choose_clip_by_clip(self, bundled: Bundled, tmp_path: Path) -> None:
         clips = {"calm": calm_tokens((150, *FRAME), ALPHABET), "restless": restless(150)}

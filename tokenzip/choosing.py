@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 LEAST_FOR_MODEL = 1024
 
 #: So many tokens, from several places, tell candidates apart: on those of each of 32 clips of video
-#: and audio a model that fits saved 1.1 bits a token or more, and one that does not cost 0.18 or
-#: more. On the beginnings alone, which may stand still, it seemed to save some in six of 22.
-LEAST_SAMPLE = 1024
+#: and audio a model that fits saved 0.9 bits a token or more, and one that does not cost 0.16 or
+#: more. On 1,024 tokens of the beginnings, which may stand still, it seemed to save some in six of
+#: 22.
+LEAST_SAMPLE = 512
 
 #: Where that is more, candidates are tried on so many of 100 tokens, all of them together ...
 SHARE_PERCENT = 15
@@ -150,7 +151,7 @@ def margin(tokens: int) -> int:
     The less that predictor has seen, the worse it looks beside what it will do in the end: 5 % on
     1,024 tokens, 1.5 % on 10,000.
     """
-    return math.isqrt(50 * 50 * LEAST_SAMPLE // tokens)
+    return math.isqrt(50 * 50 * 1024 // tokens)
 
 
 def sample_tokens(total: int, weights: Sequence[int]) -> int:

@@ -85,7 +85,7 @@ def encode(
             faster, and larger; "stored" packs bits. "auto" is "hybrid" if one model is given;
             otherwise the cheapest of "adaptive" and "hybrid" with each model that comes with
             tokenzip, or of a list, and fits the tokens: they are tried on a sample, of at most
-            15 % of the tokens (or 1,024 for each). Less than 1,024 tokens are always "adaptive".
+            15 % of the tokens (or 512 for each). Less than 1,024 tokens are always "adaptive".
             A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200

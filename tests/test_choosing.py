@@ -242,7 +242,7 @@ class TestSeveralModels:
 
 class TestSizeOfTheSample:
     def test_the_margin_shrinks(self) -> None:
-        assert [choosing.margin(tokens) for tokens in (1024, 10_240, 32_768)] == [50, 15, 8]
+        assert [choosing.margin(tokens) for tokens in (512, 10_240, 32_768)] == [50, 11, 6]
 
     @given(st.integers(0, 10**9), st.lists(st.sampled_from([4, 5]), min_size=2, max_size=9))
     def test_trying_is_bounded(self, total: int, weights: list[int]) -> None:

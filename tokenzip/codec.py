@@ -28,7 +28,7 @@ from .blob import (
     read_header,
     write_blob,
 )
-from .choosing import LEAST_FOR_MODEL, Chosen, choose, fits, likely
+from .choosing import Chosen, choose, fits, likely
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
@@ -85,8 +85,8 @@ def encode(
             faster, and larger; "stored" packs bits. "auto" is "hybrid" if one model is given;
             otherwise the cheapest of "adaptive" and "hybrid" with each model that comes with
             tokenzip, or of a list, and fits the tokens: they are tried on a sample, of at most
-            15 % of the tokens (or 512 for each). Less than 1,024 tokens are always "adaptive".
-            A chunk that cannot be made smaller is stored.
+            15 % of the tokens (or 512 for each). Less than 1,024 tokens are "adaptive" where no
+            model is given. A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
@@ -320,8 +320,7 @@ class Codec:
         if self.embed_model:
             raise OptionError("embed_model takes a single model, not a list or folder of them")
         if self.predictor == "auto":
-            enough = sum(grid.tokens.size for grid in grids) >= LEAST_FOR_MODEL
-            models = [model for model in models if enough and fits(model.spec.geometry, grids)]
+            models = [model for model in models if fits(model.spec.geometry, grids)]
             return self._cheapest(grids, models)
         if self.predictor != HYBRID:
             raise OptionError(

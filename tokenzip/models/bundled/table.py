@@ -101,11 +101,9 @@ def by_number(number: int) -> Bundled:
     for entry in entries():
         if entry.number == number:
             return entry
-    from ... import __version__
-
     raise UnsupportedVersionError(
-        f"the blob needs the bundled model number {number}, which tokenzip {__version__} does not "
-        "have: update tokenzip"
+        f"the blob needs the bundled model number {number}, which this version does not have: "
+        "update tokenzip"
     )
 
 

@@ -30,6 +30,10 @@ class Blob:
     model: bytes | None
     embedded: bytes
     grids: list[Grid]
+    version: int = 1
+    bundled: int = 0  # number of a model; 0: none
+    tried: int = 0  # tokens
+    costs: list[tuple[int, int, int]] = field(default_factory=list)  # predictor, model, millibits
 
 
 class Cursor:
@@ -61,7 +65,8 @@ class Cursor:
 def parse(data: bytes) -> Blob:
     cursor = Cursor(data)
     assert cursor.bytes(4) == bytes([0xF7, 0x54, 0x4B, 0x5A])
-    assert cursor.byte() == 1
+    version = cursor.byte()
+    assert version in (1, 2)
     length = cursor.varint()
     end_of_fields = cursor.at + length
     checksum = int.from_bytes(data[end_of_fields : end_of_fields + 4], "little")
@@ -69,8 +74,11 @@ def parse(data: bytes) -> Blob:
     flags = cursor.byte()
     predictor = cursor.byte()
     parameters = cursor.bytes(cursor.varint())
+    assert flags < (64 if version == 2 else 16) and (version == 2) == (flags >= 16)
+    bundled = cursor.varint() if flags & 16 else 0
     model = cursor.bytes(32) if flags & 4 else None
     embedded_length = cursor.varint() if flags & 8 else 0
+    tried, costs = read_note(cursor.bytes(cursor.varint())) if flags & 32 else (0, [])
     count = cursor.varint() if flags & 1 else 1
     grids = [read_grid(cursor) for _ in range(count)]
     assert cursor.at == end_of_fields
@@ -79,7 +87,17 @@ def parse(data: bytes) -> Blob:
     for grid in grids:
         read_payloads(cursor, grid)
     assert cursor.at == len(data)
-    return Blob(flags, predictor, parameters, model, embedded, grids)
+    return Blob(
+        *(flags, predictor, parameters, model, embedded, grids, version, bundled, tried, costs)
+    )
+
+
+def read_note(data: bytes) -> tuple[int, list[tuple[int, int, int]]]:
+    cursor = Cursor(data)
+    tried, costs = cursor.varint(), []
+    while cursor.at < len(data):
+        costs.append((cursor.byte(), cursor.varint(), cursor.varint()))
+    return tried, costs
 
 
 def read_grid(cursor: Cursor) -> Grid:

@@ -530,13 +530,13 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     """The tokens of each grid, in C order; the embedded model serves where `model` is None."""
     blob = reference_blob_decoder.parse(data)
     need(blob.predictor in FAMILIES and blob.parameters == b"\1")
-    need(blob.flags & 2 == 0 and blob.model is not None)
+    need(blob.flags & 2 == 0)
     if blob.flags & 8:
         assert blob.model is not None
         embedded = read_embedded(blob.embedded, blob.model)
         model = model or embedded
     assert model is not None
-    need(model.identity() == blob.model)
+    need(blob.model in (None, model.identity()))  # None: the caller knows the number's model
     need(model.spec["family"] == FAMILIES[blob.predictor])
     return [decode_grid(grid, model) for grid in blob.grids]
 

@@ -276,8 +276,8 @@ class TestHeaderChecks:
             tokenzip.decode(b"x")
         with pytest.raises(TruncatedError):
             tokenzip.decode(blob[:3])
-        with pytest.raises(UnsupportedVersionError, match=r"version 2.*upgrade"):
-            tokenzip.decode(b"\xf7TKZ\x02")
+        with pytest.raises(UnsupportedVersionError, match=r"version 3.*upgrade"):
+            tokenzip.decode(b"\xf7TKZ\x03")
         with pytest.raises(UnsupportedVersionError, match="version 255"):
             tokenzip.decode(b"\xf7TKZ\xff nothing here parses")
         with pytest.raises(CorruptError, match="version 0"):

@@ -162,10 +162,11 @@ def test_npz_of_several_arrays(tz, model: Model) -> None:
 
 def test_wrong_options(tz, model: Model) -> None:
     (other,) = set(FAMILIES) - {model.spec.family}
+    os.mkdir("empty")
     for options, words in (
         (["--model", "nothing.safetensors"], "nothing.safetensors"),
         (["--model", "clip.npy"], "clip.npy"),
-        (["--model", "."], "."),
+        (["--model", "empty"], "empty"),
         (["--model", "m.safetensors", "--predictor", other], other),
         (["--model", "m.safetensors", "--predictor", "stored"], "stored"),
         (["--model", "m.safetensors", "--predictor", model.spec.family, "--solid"], "solid"),

@@ -353,8 +353,8 @@ class TestWhere:
             tokenzip.decode(blob, model=tmp_path / "nothing")
         with pytest.raises(FileError):
             tokenzip.encode(tokens, model=tmp_path / "nothing")
-        with pytest.raises(FileError):
-            tokenzip.encode(tokens, model=tmp_path)  # a folder is no model
+        with pytest.raises(OptionError, match="no models"):
+            tokenzip.encode(tokens, model=tmp_path)  # a folder to choose from, but empty
         endless: list[Any] = []
         endless.append(endless)
         for place in (3, 3.5, object(), b"m.safetensors", [b"m"], endless):
@@ -362,8 +362,8 @@ class TestWhere:
                 tokenzip.decode(blob, model=place)
             with pytest.raises(OptionError):
                 tokenzip.encode(tokens, model=place)
-        with pytest.raises(OptionError):
-            tokenzip.encode(tokens, model=[model_of("lstm")])
+        with pytest.raises(OptionError, match="single model"):
+            tokenzip.encode(tokens, model=[model_of("lstm")], predictor="lstm")
 
     def test_embedded(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("TOKENZIP_MODELS", raising=False)

@@ -24,9 +24,11 @@ from .blob import (
     CodedGrid,
     GridInfo,
     check_limit,
+    note_size,
     read_header,
     write_blob,
 )
+from .choosing import Chosen, choose, fits, likely
 from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
@@ -35,19 +37,20 @@ from .predictors import CHOICES, HYBRID, BatchPredictor, CoderFactory, coder_fac
 from .selection import Frames, Selection
 
 if TYPE_CHECKING:
-    import os
-
     from .models import Model
     from .models.search import Where
 
-#: A model, or the path of its file.
-ModelLike: TypeAlias = "Model | str | os.PathLike[str]"
+#: A model, the path of its file, its name or identity; a folder of models, or a list of these.
+ModelLike: TypeAlias = "Where"
 
 #: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
 DEFAULT_MAX_TOKENS = 2**28
 
 #: A blob is at most this many bytes per grid larger than the bit-packed tokens.
 MAX_OVERHEAD = 64
+
+#: A blob keeps its choice note if it is so many times as large.
+NOTE_SHARE = 256
 
 #: The part of it that one grid of a blob may use before it is stored as a single chunk instead.
 _GRID_OVERHEAD = 48
@@ -77,10 +80,13 @@ def encode(
             arrays: several grids in one blob.
         alphabet: number of symbols, 2 to 65,536; None takes max(2, largest token + 1) of each
             grid.
-        predictor: "auto" ("hybrid" if there is a model, else "adaptive"); "adaptive" learns while
-            it codes; "hybrid" does so on top of what the model's network knows; the family of the
-            model, "lstm" or "conv3d", is the network alone: faster, and larger; "stored" packs
-            bits. A chunk that cannot be made smaller is stored.
+        predictor: "adaptive" learns while it codes; "hybrid" does so on top of what a model's
+            network knows; the family of the model, "lstm" or "conv3d", is the network alone:
+            faster, and larger; "stored" packs bits. "auto" is "hybrid" if one model is given;
+            otherwise the cheapest of "adaptive" and "hybrid" with each model that comes with
+            tokenzip, or of a list, and fits the tokens: they are tried on a sample, of at most
+            15 % of the tokens (or 512 for each). Less than 1,024 tokens are "adaptive" where no
+            model is given. A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
@@ -91,9 +97,13 @@ def encode(
         threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
             of its own. The bytes are the same for any number. A solid blob uses one thread; a
             network alone spreads its arithmetic over them.
-        model: a Model, or the path of a model file; decoding needs the same model.
+        model: a Model, the path of a model file, the name of a model that comes with tokenzip
+            ("commavq-1"), or the identity of one in the registry (8 hexadecimal digits or more).
+            Decoding needs the same model; those that come with tokenzip are always there. A folder
+            or a list of such: candidates for "auto", or for "hybrid", of which those that fit are
+            tried. One choice holds for all grids of a call.
         embed_model: put the model into the blob (its weights entropy-coded), which then needs no
-            other file to be decoded.
+            other file to be decoded. Takes a single model.
         backend: where a network's integers are computed: "numba", "torch", or "auto" (torch on a
             CUDA device, else numba). The bytes are the same on all of them.
         device: a torch device, as "cuda"; None is the CPU.
@@ -147,8 +157,9 @@ def decode(
             blob of several grids it applies to each of them.
         threads: how many chunks are decoded at a time; None is 1. As for encode.
         model: where the model of a network's blob is: a Model, a model file, a folder of model
-            files, or a list of these; folders in $TOKENZIP_MODELS are searched as well. A blob
-            with an embedded model needs none.
+            files, or a list of these, which are searched first; then folders in $TOKENZIP_MODELS,
+            the registry (`tokenzip models`), and the models that come with tokenzip. A blob with an
+            embedded model, or of one that comes with tokenzip, needs none.
         backend, device, batch: as for encode; they need not be those that encoded.
 
     Returns:
@@ -159,6 +170,7 @@ def decode(
             the blob cannot be decoded (all are BlobError).
         LimitError: it holds more than max_tokens.
         MissingModelError: the blob needs a model that is not there; .identity.
+        ModelError: that model, or the installed package, is damaged.
         OptionError: another argument is wrong.
         DTypeError: blob is not a contiguous buffer of bytes.
     """
@@ -223,17 +235,18 @@ class Codec:
     def encode(self, tokens: Any) -> bytes:
         """Compress one grid or a list of grids; see tokenzip.encode."""
         grids, is_list = token_grids(tokens, self.alphabet)
-        model = self._own_model()
-        predictor = resolve(self.predictor, model.spec.family if model else None)
+        solid = self.solid and self.predictor != "stored"
+        shared = share_alphabets(grids) if solid else grids
+        chosen = self._chosen(shared)
+        predictor, model = chosen.predictor, chosen.model
         if model and self.solid and predictor != HYBRID:
             raise OptionError(f"a network alone learns nothing: a solid blob takes {HYBRID}")
-        solid = self.solid and predictor != "stored"
         if model:
             for grid in grids:
                 if grid.tokens.size:
                     _check_match(model, grid)
         coded, parameters = encode_chunks(
-            share_alphabets(grids) if solid else grids,
+            shared,
             predictor=self._coding(predictor, model),
             chunk_frames=self.chunk_frames,
             solid=solid,
@@ -243,18 +256,25 @@ class Codec:
             coded = [
                 _frugal(grid, coded_grid) for grid, coded_grid in zip(grids, coded, strict=True)
             ]
-        blob = write_blob(
-            coded,
-            is_list=is_list,
-            predictor=predictor,
-            parameters=parameters,
-            model=model.identity if model else None,
-            embedded=_packed(model) if model and self.embed_model else None,
-            solid=solid,
-        )
-        if len(blob) > sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids):
-            blob = write_blob([store_grid(grid) for grid in grids], is_list=is_list)
-        return blob
+        number = _number(model) if model and not self.embed_model else None
+        most = sum(grid.raw_bytes + MAX_OVERHEAD for grid in grids)
+        choices = (chosen.choice, None) if chosen.choice else (None,)
+        for choice in choices:
+            blob = write_blob(
+                coded,
+                is_list=is_list,
+                predictor=predictor,
+                parameters=parameters,
+                model=model.identity if model and number is None else None,
+                embedded=_packed(model) if model and self.embed_model else None,
+                solid=solid,
+                bundled=number,
+                choice=choice,
+            )
+            # A note must be next to nothing.
+            if len(blob) <= most and not (choice and len(blob) < NOTE_SHARE * note_size(choice)):
+                return blob
+        return write_blob([store_grid(grid) for grid in grids], is_list=is_list)
 
     def decode(self, blob: Any, *, frames: Frames = None) -> Array | list[Array]:
         """The tokens of a blob; see tokenzip.decode."""
@@ -263,9 +283,8 @@ class Codec:
             selections = [Selection.of(frames, grid) for grid in info.grids]
             if frames is not None and not info.solid:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
-            model = None
-            if info.model is not None:
-                model = self._model_of(data, info)
+            model = self._model_of(data, info)
+            if model is not None:
                 if info.predictor not in (HYBRID, model.spec.family):
                     raise CorruptError(
                         f"the blob's model is for the predictor {model.spec.family}, not "
@@ -285,19 +304,60 @@ class Codec:
         ]
         return arrays if info.is_list else arrays[0]
 
-    def _own_model(self) -> Model | None:
-        """The model to encode with."""
+    def _chosen(self, grids: list[TokenGrid]) -> Chosen:
+        """The predictor and model to encode with; tries some where the choice is open."""
         if self.model is None:
+            if self.predictor != "auto":
+                return Chosen(resolve(self.predictor, None))
+            from .models.bundled import entries
+
+            return self._cheapest(grids, [entry.load() for entry in likely(entries(), grids)])
+        from .models.search import as_models, is_single
+
+        models = as_models(self.model)
+        if is_single(self.model):
+            return Chosen(resolve(self.predictor, models[0].spec.family), models[0])
+        if self.embed_model:
+            raise OptionError("embed_model takes a single model, not a list or folder of them")
+        if self.predictor == "auto":
+            models = [model for model in models if fits(model.spec.geometry, grids)]
+            return self._cheapest(grids, models)
+        if self.predictor != HYBRID:
+            raise OptionError(
+                f"with several models the predictor is auto or {HYBRID}, not {self.predictor}; "
+                "give a single model"
+            )
+        fitting = [model for model in models if fits(model.spec.geometry, grids)]
+        if not fitting:
+            raise ModelMismatchError("none of the models is for these frames and this alphabet")
+        return self._cheapest(grids, fitting, adaptive=False)
+
+    def _cheapest(
+        self, grids: list[TokenGrid], models: list[Model], *, adaptive: bool = True
+    ) -> Chosen:
+        def coding(predictor: str, model: Model | None) -> CoderFactory:
+            made = self._coding(predictor, model)
+            assert callable(made)  # neither stored nor a network alone
+            return made
+
+        return choose(
+            *(grids, models, coding),
+            numbers=_number,
+            adaptive=adaptive,
+            chunk_frames=self.chunk_frames,
+            solid=self.solid,
+        )
+
+    def _model_of(self, data: BlobBytes, info: BlobInfo) -> Model | None:
+        """The model that a blob needs: its own, a bundled one, or one that is found."""
+        if info.bundled is not None:
+            from .models.bundled import by_number
+
+            return by_number(info.bundled).load()
+        if info.model is None:
             return None
-        from .models.search import as_model
-
-        return as_model(self.model)
-
-    def _model_of(self, data: BlobBytes, info: BlobInfo) -> Model:
-        """The model that a blob needs: its own, or one that is found."""
         from .models import packed, search
 
-        assert info.model is not None
         if not info.embedded_bytes:
             return search.find(info.model, self.model)
         start = info.header_bytes
@@ -340,6 +400,14 @@ def _check_belongs(model: Model, grid: GridInfo) -> None:
             _check_match(model, grid)
         except ModelMismatchError as error:
             raise CorruptError(f"the blob's own model cannot code it: {error}") from error
+
+
+def _number(model: Model) -> int | None:
+    """The number of a model that comes with tokenzip; None for others."""
+    from .models.bundled import by_identity
+
+    entry = by_identity(model.identity.hex())
+    return None if entry is None else entry.number
 
 
 def _packed(model: Model) -> bytes:

@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..files.reasons import os_error_text
 from ..models import Model
-from ..models.search import as_model, find
+from ..models.search import as_models, find, is_single
 from .archive import Archive
 from .attributes import Attributes
 from .bytesource import FileSource
@@ -305,10 +305,10 @@ class ArchiveWriter(Archive):
             raise OptionError("an archive keeps a model once, for all clips: leave out embed_model")
         if codec.model is None:
             return codec
-        model = as_model(codec.model)  # a file is read once, not for each clip
-        if model.identity not in {known.identity for known in self._models_at_hand}:
-            self._models_at_hand.append(model)
-        return replaced(codec, model=model)
+        models = as_models(codec.model)  # files are read once, not for each clip
+        known = {model.identity for model in self._models_at_hand}
+        self._models_at_hand += [model for model in models if model.identity not in known]
+        return replaced(codec, model=models[0] if is_single(codec.model) else models)
 
     def _check_free(self, name: str, replace: bool) -> None:
         self._check_open()

@@ -13,7 +13,10 @@ from ..errors import CorruptError
 from .varint import Reader, varint
 
 MAGIC = b"\xf7TKZ"  # 0xF7 occurs in no UTF-8 text
-VERSION = 1
+
+#: A blob is of the oldest version that has all it needs: of version 2 only with its flags.
+FIRST_VERSION = 1
+VERSION = 2
 
 #: What a .tkz file begins with whose blob comes after a preamble of names (files/named.py).
 NAMES_MAGIC = b"\xf7TKN"
@@ -22,8 +25,15 @@ FLAG_LIST = 1
 FLAG_SOLID = 2
 FLAG_MODEL = 4
 FLAG_EMBEDDED = 8
+FLAG_BUNDLED = 16
+FLAG_CHOICE = 32
 
-#: Predictor names by their number in format version 1. Number 0: every chunk is stored.
+#: The flags of version 2 that version 1 has not.
+NEW_FLAGS = FLAG_BUNDLED | FLAG_CHOICE
+#: All flags of each version.
+FLAGS = {1: 15, 2: 15 | NEW_FLAGS}
+
+#: Predictor names by their number. Number 0: every chunk is stored.
 PREDICTORS = ("stored", "adaptive", "lstm", "conv3d", "hybrid")
 
 #: Those whose blobs name a model.
@@ -34,6 +44,9 @@ SOLID = ("adaptive", "hybrid")
 
 #: Bytes of a model's identity, a SHA-256.
 IDENTITY_BYTES = 32
+
+#: Most bytes of a choice note.
+MAX_NOTE = 255
 
 _DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 _BIG_ENDIAN = 0x80

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .choice import Choice
 from .fields import bits_per_raw_token
 
 
@@ -117,13 +118,16 @@ class BlobInfo:
         version: format version.
         predictor: name of the predictor of the chunks that are not stored; "stored" if all are.
         parameters: the predictor's own parameter bytes.
-        model: identity (SHA-256) of the model that decoding needs, or None.
+        model: identity (SHA-256) of the model that decoding needs; None if it needs none, or one
+            that comes with tokenzip.
         embedded_bytes: size of that model inside the blob, right behind the header; 0: not there.
         solid: whether one coder state runs through all chunks.
         is_list: whether decode returns a list of arrays.
         grids: the token grids, in order.
         header_bytes: size of everything before the first payload.
         total_bytes: size of the blob.
+        bundled: number of the model that decoding needs, if that comes with tokenzip; else None.
+        choice: what the encoder tried before it chose this predictor, or None.
     """
 
     version: int
@@ -136,6 +140,8 @@ class BlobInfo:
     grids: tuple[GridInfo, ...]
     header_bytes: int
     total_bytes: int
+    bundled: int | None = None
+    choice: Choice | None = None
 
     @property
     def payload_bytes(self) -> int:
@@ -168,6 +174,8 @@ class BlobInfo:
             "parameters": self.parameters.hex(),
             "model": None if self.model is None else self.model.hex(),
             "embedded_bytes": self.embedded_bytes,
+            "bundled": self.bundled,
+            "choice": None if self.choice is None else self.choice.to_dict(),
             "solid": self.solid,
             "is_list": self.is_list,
             "header_bytes": self.header_bytes,

@@ -18,17 +18,22 @@ from ..errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
+from .choice import GIVEN, read_choice
 from .chunks import chunk_bounds, chunk_count
 from .fields import (
+    FLAG_BUNDLED,
+    FLAG_CHOICE,
     FLAG_EMBEDDED,
     FLAG_LIST,
     FLAG_MODEL,
     FLAG_SOLID,
+    FLAGS,
     IDENTITY_BYTES,
     MAGIC,
     MAX_ALPHABET,
     MIN_ALPHABET,
     NAMES_MAGIC,
+    NEW_FLAGS,
     PREDICTORS,
     SOLID,
     VERSION,
@@ -66,28 +71,42 @@ def read_header(
         TrailingDataError: longer than the header says.
         LimitError: good, but of more than max_tokens.
     """
-    fields, header_bytes = _checked_fields(blob)
+    version, fields, header_bytes = _checked_fields(blob)
     reader = Reader(fields)
     flags = reader.byte("flags")
-    if flags & ~(FLAG_LIST | FLAG_SOLID | FLAG_MODEL | FLAG_EMBEDDED):
+    if flags & ~FLAGS[version]:
         raise _corrupt(f"flags {flags:#04x} are unknown")
+    if version > 1 and not flags & NEW_FLAGS:
+        raise _corrupt("a blob of version 2 that is of version 1 by its flags")
     number = reader.byte("predictor")
     if number >= len(PREDICTORS):
         raise UnsupportedVersionError(
             f"predictor {number} is unknown to this tokenzip; a newer version can decode this blob"
         )
     parameters = reader.take(reader.varint("predictor parameters"), "predictor parameters")
-    model = None
+    model = bundled = choice = None
     embedded = 0
-    if bool(flags & FLAG_MODEL) != (PREDICTORS[number] in WITH_MODEL):
-        takes = "a model, but names none" if PREDICTORS[number] in WITH_MODEL else "no model"
+    named = bool(flags & (FLAG_MODEL | FLAG_BUNDLED))
+    if named != (PREDICTORS[number] in WITH_MODEL):
+        takes = "no model" if named else "a model, but names none"
         raise _corrupt(f"the predictor {PREDICTORS[number]} takes {takes}")
+    if flags & FLAG_BUNDLED:
+        if flags & (FLAG_MODEL | FLAG_EMBEDDED):
+            raise _corrupt("a model is named in two ways")
+        bundled = reader.varint("number of a model")
+        if bundled == 0:
+            raise _corrupt("no model has the number 0")
     if flags & FLAG_MODEL:
         model = reader.take(IDENTITY_BYTES, "model identity")
     if flags & FLAG_EMBEDDED:
         embedded = reader.varint("model length")
         if model is None or not embedded:
             raise _corrupt("a model is embedded but not named, or has no bytes")
+    if flags & FLAG_CHOICE:
+        if number == 0:
+            raise _corrupt("a stored blob has nothing to choose")
+        which = GIVEN if model is not None else bundled
+        choice = read_choice(reader, PREDICTORS[number], which)
     is_list, solid = bool(flags & FLAG_LIST), bool(flags & FLAG_SOLID)
     if PREDICTORS[number] == "stored" and parameters:
         raise _corrupt("a stored blob has no parameters")
@@ -124,7 +143,7 @@ def read_header(
     if max_tokens is not None:
         check_limit(tokens, max_tokens)
     return BlobInfo(
-        version=VERSION,
+        version=version,
         predictor=PREDICTORS[number],
         parameters=parameters,
         model=model,
@@ -134,6 +153,8 @@ def read_header(
         grids=tuple(grids),
         header_bytes=header_bytes,
         total_bytes=blob.nbytes,
+        bundled=bundled,
+        choice=choice,
     )
 
 
@@ -146,8 +167,8 @@ def check_limit(tokens: int, max_tokens: int) -> None:
         )
 
 
-def _checked_fields(blob: BlobBytes) -> tuple[bytes, int]:
-    """The header's fields, their checksum already verified, and the length of the header."""
+def _checked_fields(blob: BlobBytes) -> tuple[int, bytes, int]:
+    """Version, the header's fields, their checksum already verified, and the header's length."""
     start = bytes(blob[: _FIXED + MAX_BYTES])
     if not start:
         raise NotABlobError("empty: there is no blob here")
@@ -178,7 +199,7 @@ def _checked_fields(blob: BlobBytes) -> tuple[bytes, int]:
     header = bytes(blob[:end])
     if zlib.crc32(header) != int.from_bytes(blob[end : end + 4], "little"):
         raise _corrupt("the header's checksum does not match; the blob was damaged")
-    return header[reader.position :], end + 4
+    return version, header[reader.position :], end + 4
 
 
 def _read_grid(reader: Reader, where: str) -> GridInfo:

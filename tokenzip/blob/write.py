@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from .choice import Choice, write_choice
 from .fields import (
+    FIRST_VERSION,
+    FLAG_BUNDLED,
+    FLAG_CHOICE,
     FLAG_EMBEDDED,
     FLAG_LIST,
     FLAG_MODEL,
     FLAG_SOLID,
     MAGIC,
+    NEW_FLAGS,
     PREDICTORS,
     VERSION,
     write_dtype,
@@ -79,27 +84,37 @@ def write_blob(
     model: bytes | None = None,
     embedded: bytes | None = None,
     solid: bool = False,
+    bundled: int | None = None,
+    choice: Choice | None = None,
 ) -> bytes:
     """The blob of these grids.
 
     If no chunk is predicted the blob is written as one of predictor "stored", whatever the
     predictor was that did not pay: decoding it then needs nothing but unpacking.
 
-    model: the identity of the model that decoding needs. embedded: that model, packed.
+    model: the identity of the model that decoding needs. embedded: that model, packed. bundled:
+    its number instead, if it comes with tokenzip. choice: what was tried.
     """
     if all(grid.all_stored for grid in grids):
         predictor, parameters, model, embedded, solid = "stored", b"", None, None, False
+        bundled = choice = None
+    note = b"" if choice is None else write_choice(choice)
     flags = FLAG_LIST * is_list | FLAG_SOLID * solid | FLAG_MODEL * (model is not None)
     flags |= FLAG_EMBEDDED * (embedded is not None)
+    flags |= FLAG_BUNDLED * (bundled is not None) | FLAG_CHOICE * bool(note)
     body = [bytes([flags, PREDICTORS.index(predictor)]), varint(len(parameters)), parameters]
+    if bundled is not None:
+        body.append(varint(bundled))
     if model is not None:
         body.append(model)
     if embedded is not None:
         body.append(varint(len(embedded)))
+    body.append(note)
     if is_list:
         body.append(varint(len(grids)))
     fields = b"".join(body + [grid.record for grid in grids])
-    header = MAGIC + bytes([VERSION]) + varint(len(fields)) + fields
+    version = VERSION if flags & NEW_FLAGS else FIRST_VERSION
+    header = MAGIC + bytes([version]) + varint(len(fields)) + fields
     payloads = (chunk.payload for grid in grids for chunk in grid.chunks)
     return b"".join([header, _u32(zlib.crc32(header)), embedded or b"", *payloads])
 

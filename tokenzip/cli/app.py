@@ -150,7 +150,21 @@ Models = Annotated[
         "--model",
         metavar="PATH",
         help="Model file that the data needs, or a folder that holds it. May be given several "
-        "times; folders in $TOKENZIP_MODELS are searched as well.",
+        "times; folders in $TOKENZIP_MODELS and the registry (tokenzip models) are searched as "
+        "well.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
+ToEncode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Network to predict with: a model file, the name of a model that comes with tokenzip, "
+        "or an identity in the registry (tokenzip models list). Several, or a folder: the cheapest "
+        "is taken. Decompressing needs the model, too, unless it comes with tokenzip. Default: "
+        "those that come with tokenzip and fit are tried.",
         rich_help_panel=_CODING,
         show_default=False,
     ),
@@ -258,7 +272,8 @@ def compress(
         str,
         typer.Option(
             metavar="NAME",
-            help="auto, adaptive, stored (bit-packing), or the --model's own: lstm, conv3d.",
+            help="auto (the cheapest of what fits, tried on a sample), adaptive, hybrid, stored "
+            "(bit-packing), or the --model's own: lstm, conv3d.",
             rich_help_panel=_CODING,
         ),
     ] = "auto",
@@ -281,16 +296,7 @@ def compress(
         ),
     ] = False,
     threads: Threads = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="FILE",
-            help="Model file of a network to predict with; decompressing needs it, too.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
+    model: ToEncode = None,
     embed_model: Annotated[
         bool,
         typer.Option(
@@ -326,7 +332,7 @@ def compress(
             chunk_frames=chunk_frames,
             solid=solid,
             threads=threads,
-            model=model,
+            model=model[0] if model and len(model) == 1 else model or None,
             embed_model=embed_model,
             backend=backend,
             device=device,
@@ -550,4 +556,4 @@ def _decoder(
     )
 
 
-from . import app_archives, app_training  # noqa: E402, F401  - add their commands
+from . import app_archives, app_models, app_training  # noqa: E402, F401  - add their commands

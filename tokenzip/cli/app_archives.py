@@ -37,11 +37,14 @@ ClipSources = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--model",
-        metavar="FILE",
-        help="Model file of a network to predict with; the archive keeps it, once.",
+        metavar="MODEL",
+        help="Network to predict with: a model file, the name of a model that comes with tokenzip, "
+        "or an identity in the registry. Several, or a folder: the cheapest is taken for each "
+        "clip. The archive keeps what is used of them, once. Default: those that come with "
+        "tokenzip and fit are tried on each clip.",
         rich_help_panel=_CODING,
         show_default=False,
     ),
@@ -79,7 +82,8 @@ Predictor = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="auto, adaptive, or stored (bit-packing).",
+        help="auto (clip by clip the cheapest of what fits, tried on a sample), adaptive, stored "
+        "(bit-packing), hybrid, or the --model's own: lstm, conv3d.",
         rich_help_panel=_CODING,
     ),
 ]
@@ -210,7 +214,7 @@ def pack(
         "predictor": None if predictor == "auto" else predictor,
         "chunk_frames": chunk_frames,
         "threads": threads,
-        "model": model,
+        "model": model[0] if model and len(model) == 1 else model or None,
         "backend": None if backend == "auto" else backend,
         "device": device,
     }

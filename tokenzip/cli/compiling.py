@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..models.bundled import entries
 from ..predictors import HYBRID
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def _load_compiled_code(codec: Codec | None) -> None:
             from ..predictors.network import warm
     else:
         from ..predictors.adaptive import warm
+
+        if codec is not None and codec.predictor == "auto" and entries():
+            # Which models fit shows only when the tokens are read, too late to say that it takes
+            # long.
+            from ..predictors import hybrid
+
+            hybrid.warm()
     warm()
 
 

@@ -20,6 +20,7 @@ from ..files.named import Member, join_names
 from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
 from ..files.reasons import os_error_text
+from ..models.bundled import by_number
 from .compiling import warm_up
 from .loading import labels_of
 from .session import Session, binary_stdout, printable
@@ -141,6 +142,8 @@ def _compress_one(
         "tokens": info.tokens,
         "alphabet": max(grid.alphabet for grid in info.grids),
         "predictor": info.predictor,
+        "bundled": info.bundled,
+        "choice": info.choice.to_dict() if info.choice else None,
         "raw_bytes": info.raw_bytes,
         "bytes": len(data),
         "ratio": info.raw_bytes / len(data),
@@ -265,6 +268,13 @@ def _remove(path: str, before: os.stat_result | None) -> None:
     remove_source(path)
 
 
+def _chosen(info: BlobInfo) -> str:
+    """The predictor, and its model where that comes with tokenzip."""
+    if info.bundled is None:
+        return info.predictor
+    return f"{info.predictor} with {by_number(info.bundled).name}"
+
+
 def _line(job: _Job, size: int, info: BlobInfo, seconds: float, *, verified: bool) -> str:
     first = job.sources[0].path
     name = first if len(job.sources) == 1 else f"{len(job.sources)} files"
@@ -273,6 +283,6 @@ def _line(job: _Job, size: int, info: BlobInfo, seconds: float, *, verified: boo
     return (
         f"{printable(name)} -> {printable(job.target)}: {info.tokens:,} tokens, "
         f"{info.raw_bytes:,} -> {size:,} bytes, {info.raw_bytes / size:.3f}x, "
-        f"{8 * size / info.tokens:.3f} bits/token, {seconds:.1f} s"
+        f"{8 * size / info.tokens:.3f} bits/token, {seconds:.1f} s, {_chosen(info)}"
         + (", verified" if verified else "")
     )

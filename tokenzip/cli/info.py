@@ -9,6 +9,7 @@ from ..blob import dtype_name
 from ..codec import inspect
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
+from ..models.bundled import entries
 from .archives import ARCHIVE_SUFFIX, info_of_archive, is_archive_file
 from .loading import Compressed, labels_of, load, members_of
 from .session import Session, printable
@@ -18,7 +19,7 @@ from .work import each
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..blob import BlobInfo, GridInfo
+    from ..blob import BlobInfo, Candidate, GridInfo
 
 _SHOWN_ROWS = 24
 
@@ -89,7 +90,7 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
     size = compressed.size
     per_token = f"{8 * size / header.tokens:.3f}" if header.tokens else "-"
     restores = f"{len(members)} files: {file_format}" if len(members) > 1 else file_format
-    model = "none" if header.model is None else header.model.hex()
+    model = model_text(header)
     if header.embedded_bytes:
         model += f" (embedded, {header.embedded_bytes:,} bytes)"
     return [
@@ -97,6 +98,7 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
         ("predictor", header.predictor),
         ("parameters", header.parameters.hex() or "none"),
         ("model", model),
+        ("chosen", choice_text(header)),
         ("solid", "yes" if header.solid else "no"),
         ("restores", restores or "array"),
         ("arrays", f"{len(header.grids):,}"),
@@ -108,6 +110,41 @@ def _fields(compressed: Compressed, header: BlobInfo) -> list[tuple[str, str]]:
         ("ratio", f"{header.raw_bytes / size:.3f}"),
         ("bits/token", per_token),
     ]
+
+
+def model_text(header: BlobInfo) -> str:
+    """The model that a blob needs, for people."""
+    if header.bundled is not None:
+        return f"{_bundled_name(header.bundled)}, which comes with tokenzip"
+    return "none" if header.model is None else header.model.hex()
+
+
+def choice_text(header: BlobInfo) -> str:
+    """In words, why a blob has its predictor."""
+    if header.choice is None:
+        return "nothing is said of other predictors"
+    costs = [
+        f"{candidate.bits_per_token:.3f} bits/token {_candidate_name(candidate)}"
+        for candidate in header.choice.candidates
+    ]
+    return (
+        f"{header.predictor}: of {header.choice.tokens:,} tokens tried, {costs[0]}, against "
+        + ", ".join(costs[1:])
+    )
+
+
+def _candidate_name(candidate: Candidate) -> str:
+    if candidate.model is None:
+        return candidate.predictor
+    if isinstance(candidate.model, int):
+        return f"{candidate.predictor} with {_bundled_name(candidate.model)}"
+    return f"{candidate.predictor} with a model that was given"
+
+
+def _bundled_name(number: int) -> str:
+    """The name of a bundled model; its number, if this tokenzip does not know it."""
+    found = [entry.name for entry in entries() if entry.number == number]
+    return found[0] if found else f"model number {number} of a newer version"
 
 
 def _grid_row(label: str, grid: GridInfo) -> list[str]:

@@ -18,6 +18,7 @@ from ..errors import (
     OptionError,
 )
 from ..files.atomic import is_special
+from ..models.bundled import entries
 from ..packing import Progress, Sources, find_clips
 from ..packing import estimate as guess
 from ..packing import pack as run_pack
@@ -147,9 +148,12 @@ def _executor(address: str | None) -> Iterator[Executor | None]:
 def _estimate(session: Session, sources: Sources, options: PackOptions) -> int:
     chosen = options.coding.get("predictor")
     coding = {name: value for name, value in options.coding.items() if name != "predictor"}
+    predictors: tuple[str, ...] = ("adaptive", "stored")
+    if coding.get("model") or entries():
+        predictors = ("auto", *predictors)
     estimates = guess(
         sources,
-        predictors=("adaptive", "stored") if chosen is None else (chosen,),
+        predictors=predictors if chosen is None else (chosen,),
         sample=options.sample,
         workers=options.workers or 1,
         failed=lambda name, error: session.fail(error, name),

@@ -107,9 +107,13 @@ def _try(
     workers: int,
     options: dict[str, Any],
 ) -> Estimate:
+    if predictor in ("adaptive", "stored"):
+        options = {name: value for name, value in options.items() if name != "model"}
     codec = Codec(**{**options, "predictor": predictor})
     if predictor != "stored":
-        codec.encode(kept[0][1][:1])  # compiles, which is no part of the work
+        # Compiles, which is no part of the work; enough tokens for models to be tried.
+        first = kept[0][1]
+        codec.encode(first[: max(1, 2048 // max(1, first[:1].size))])
     start = time.perf_counter()
     blobs = [codec.encode(array) for _, array in kept]
     seconds = time.perf_counter() - start

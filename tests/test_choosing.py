@@ -1,0 +1,303 @@
+"""The choice of predictor and model where the caller leaves it open."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundled_models import bring_along
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_cases import calm_tokens, noise, tiny_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
+
+from make_fixtures import lively
+
+import tokenzip
+from tokenzip import choosing, codec
+from tokenzip.choosing import LEAST_FOR_MODEL, LEAST_SAMPLE, MOST_SAMPLE, likely, sample_tokens
+from tokenzip.errors import ModelMismatchError, OptionError
+from tokenzip.grid import TokenGrid
+from tokenzip.models import Model
+from tokenzip.models.bundled import Bundled
+
+FRAME, ALPHABET = (3, 4), 20
+
+
+def restless(frames: int) -> np.ndarray:
+    """Tokens that hardly ever stay: nothing for the tiny models, which expect copies."""
+    return lively((frames, *FRAME), ALPHABET, "<i8", 2, calm=0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model("lstm", FRAME, ALPHABET, coarse=True)
+
+
+@pytest.fixture(scope="module")
+def other() -> Model:
+    return tiny_model("conv3d", FRAME, ALPHABET, coarse=True)
+
+
+@pytest.fixture(autouse=True)
+def all_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These blobs are too small to keep their notes."""
+    monkeypatch.setattr(codec, "NOTE_SHARE", 0)
+
+
+@pytest.fixture
+def bundled(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundled:
+    return bring_along(monkeypatch, tmp_path / "bundled", {"stand-in-1": model})[0]
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Tokens of each piece that is coded to try something."""
+    found: list[int] = []
+    cost = choosing._cost
+
+    def counted(factory: Any, pieces: Any, solid: bool) -> int:
+        found.append(sum(piece.tokens.size for piece in pieces))
+        return cost(factory, pieces, solid)
+
+    monkeypatch.setattr(choosing, "_cost", counted)
+    yield found
+
+
+class TestBundled:
+    def test_one_that_fits_the_tokens_is_taken(self, bundled: Bundled) -> None:
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        blob = tokenzip.encode(tokens)
+        info = tokenzip.inspect(blob)
+        assert (info.predictor, info.bundled) == ("hybrid", 1)
+        assert info.choice is not None and info.choice.tokens == 480
+        first, second = info.choice.candidates
+        assert (first.predictor, first.model, second.predictor) == ("hybrid", 1, "adaptive")
+        assert first.millibits < second.millibits
+        assert np.array_equal(tokenzip.decode(blob), tokens)
+        assert len(blob) < len(tokenzip.encode(tokens, predictor="adaptive"))
+
+    def test_one_that_does_not_is_not(self, bundled: Bundled) -> None:
+        tokens = restless(150)
+        blob = tokenzip.encode(tokens)
+        info = tokenzip.inspect(blob)
+        assert (info.version, info.predictor, info.bundled) == (2, "adaptive", None)
+        assert info.choice is not None and info.choice.candidates[1].model == 1
+        assert np.array_equal(tokenzip.decode(blob), tokens)
+        alone = tokenzip.encode(tokens, predictor="adaptive")
+        assert 0 < len(blob) - len(alone) <= 20  # the note
+        assert blob.endswith(alone[-300:])
+
+    def test_other_frames_alphabets_and_few_tokens_try_nothing(
+        self, bundled: Bundled, trials: list[int]
+    ) -> None:
+        for tokens in (
+            calm_tokens((200, 4, 3), ALPHABET),
+            calm_tokens((200, 12), ALPHABET),
+            calm_tokens((200, *FRAME), 21),
+            calm_tokens((200, *FRAME), 5),  # of a tokenizer with fewer codes
+            calm_tokens((LEAST_FOR_MODEL // 12, *FRAME), ALPHABET),
+            np.zeros((0, *FRAME), np.uint8),
+        ):
+            blob = tokenzip.encode(tokens)
+            assert tokenzip.inspect(blob).version == 1
+            assert blob == tokenzip.encode(tokens, predictor="adaptive")
+        assert tokenzip.encode([]) == tokenzip.encode([], predictor="adaptive")
+        assert trials == []
+
+    def test_a_predictor_that_is_named_tries_nothing(
+        self, bundled: Bundled, trials: list[int]
+    ) -> None:
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        for options in (
+            {"predictor": "adaptive"},
+            {"predictor": "stored"},
+            {"model": "stand-in-1"},
+            {"model": "stand-in-1", "predictor": "lstm"},
+        ):
+            assert tokenzip.inspect(tokenzip.encode(tokens, **options)).choice is None
+        assert trials == []
+
+    def test_noise_tries_nothing(self, bundled: Bundled, trials: list[int]) -> None:
+        tokens = noise((300, *FRAME), ALPHABET)
+        blob = tokenzip.encode(tokens)
+        assert blob == tokenzip.encode(tokens, predictor="adaptive")
+        assert trials == []
+
+    def test_bytes_depend_on_no_setting(self, bundled: Bundled) -> None:
+        grids = [calm_tokens((200, *FRAME), ALPHABET, seed) for seed in range(3)]
+        for solid in (False, True):
+            blob = tokenzip.encode(grids, solid=solid)
+            assert tokenzip.inspect(blob).bundled == 1
+            for options in ({"threads": 3}, {"backend": "torch"}, {"batch": 1}):
+                if options.get("backend") == "torch":
+                    pytest.importorskip("torch")
+                assert tokenzip.encode(grids, solid=solid, **options) == blob
+            for a, b in zip(tokenzip.decode(blob), grids, strict=True):
+                assert np.array_equal(a, b)
+
+    def test_one_choice_for_all_grids(self, bundled: Bundled) -> None:
+        calm = [calm_tokens((100, *FRAME), ALPHABET, seed) for seed in range(3)]
+        empty = np.zeros((0, 5), np.int8)
+        assert tokenzip.inspect(tokenzip.encode([*calm, empty])).bundled == 1
+        other_frames = calm_tokens((100, 5), 9)
+        assert tokenzip.inspect(tokenzip.encode([*calm, other_frames])).predictor == "adaptive"
+
+    def test_chunks_are_tried_as_they_are_coded(self, bundled: Bundled, trials: list[int]) -> None:
+        tokens = calm_tokens((400, *FRAME), ALPHABET)
+        tokenzip.encode(tokens, chunk_frames=5)
+        assert trials == [9 * 48] * 2  # four of the five frames of nine chunks
+
+    def test_archives_choose_clip_by_clip(self, bundled: Bundled, tmp_path: Path) -> None:
+        clips = {"calm": calm_tokens((150, *FRAME), ALPHABET), "restless": restless(150)}
+        with tokenzip.open(tmp_path / "a.tkz.h5", "w") as archive:
+            archive.append(clips)
+            assert [clip.predictor for clip in archive.values()] == ["hybrid", "adaptive"]
+            for name, tokens in clips.items():
+                assert archive.read_blob(name) == tokenzip.encode(tokens)
+                assert np.array_equal(archive[name][10:20], tokens[10:20])
+
+    def test_a_note_is_next_to_nothing(
+        self, bundled: Bundled, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(codec, "NOTE_SHARE", 256)
+        for frames, kept in ((200, False), (1500, True)):
+            blob = tokenzip.encode(calm_tokens((frames, *FRAME), ALPHABET, calm=0.5))
+            info = tokenzip.inspect(blob)
+            assert info.bundled == 1 and (info.choice is not None) == kept == (len(blob) > 3000)
+
+    def test_never_more_than_raw_and_64_bytes(self, bundled: Bundled) -> None:
+        """Tokens that compress by very little: where a note would not fit, it is left out."""
+        rng = np.random.default_rng(4)
+        for frames in (90, 120, 200):
+            for part in (0.0, 0.02, 0.05, 0.1, 0.2):
+                tokens = noise((frames, *FRAME), ALPHABET, 3)
+                again = rng.random(tokens.shape) < part
+                tokens[1:][again[1:]] = tokens[:-1][again[1:]]
+                blob = tokenzip.encode(tokens, chunk_frames=1)
+                assert len(blob) <= tokenzip.inspect(blob).raw_bytes + codec.MAX_OVERHEAD
+                assert np.array_equal(tokenzip.decode(blob), tokens)
+
+
+class TestSeveralModels:
+    def test_the_cheapest_of_a_list_or_folder(
+        self, model: Model, other: Model, tmp_path: Path
+    ) -> None:
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        sizes = {one.identity: len(tokenzip.encode(tokens, model=one)) for one in (model, other)}
+        for one in (model, other):
+            one.save(tmp_path / f"{one.spec.family}.safetensors")
+        blob = tokenzip.encode(tokens, model=[model, other])
+        info = tokenzip.inspect(blob)
+        assert info.model == min(sizes, key=lambda identity: sizes[identity])
+        assert info.choice is not None and len(info.choice.candidates) == 3
+        assert [one.model for one in info.choice.candidates[:2]] == ["given", "given"]
+        assert np.array_equal(tokenzip.decode(blob, model=tmp_path), tokens)
+        # conv3d comes first in the folder, which is of no importance unless they are equal.
+        assert tokenzip.inspect(tokenzip.encode(tokens, model=tmp_path)).model == info.model
+        assert tokenzip.inspect(tokenzip.encode(restless(150), model=[model])).model is None
+
+    def test_as_hybrid_only(self, model: Model, trials: list[int]) -> None:
+        info = tokenzip.inspect(tokenzip.encode(restless(150), model=[model], predictor="hybrid"))
+        assert info.model == model.identity and trials == []
+
+    def test_those_that_do_not_fit_are_left_out(self, model: Model) -> None:
+        wrong = tiny_model("lstm", (2, 2), 5, coarse=True)
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        info = tokenzip.inspect(tokenzip.encode(tokens, model=[wrong, model]))
+        assert info.model == model.identity
+        assert info.choice is not None and len(info.choice.candidates) == 2
+        assert tokenzip.inspect(tokenzip.encode(tokens, model=[wrong])).predictor == "adaptive"
+        with pytest.raises(ModelMismatchError, match="none of the models"):
+            tokenzip.encode(tokens, model=[wrong], predictor="hybrid")
+
+    def test_what_makes_no_sense(self, model: Model, tmp_path: Path) -> None:
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        with pytest.raises(OptionError, match="single model"):
+            tokenzip.encode(tokens, model=[model], embed_model=True)
+        with pytest.raises(OptionError, match="single model"):
+            tokenzip.encode(tokens, model=[model, model], predictor="lstm")
+        with pytest.raises(OptionError, match="no models"):
+            tokenzip.encode(tokens, model=tmp_path)
+        with pytest.raises(OptionError, match="no models"):
+            tokenzip.encode(tokens, model=[])
+
+    def test_archives_keep_the_models_that_were_chosen(
+        self, model: Model, other: Model, tmp_path: Path
+    ) -> None:
+        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        with tokenzip.open(tmp_path / "a.tkz.h5", "w", model=[model, other]) as archive:
+            archive["a"] = tokens
+            archive["b"] = restless(150)
+            assert len(archive.models) == 1
+        archive = tokenzip.open(tmp_path / "a.tkz.h5")
+        assert np.array_equal(archive["a"][:], tokens)
+        assert archive["b"].predictor == "adaptive"
+
+
+class TestSizeOfTheSample:
+    def test_the_margin_shrinks(self) -> None:
+        assert [choosing.margin(tokens) for tokens in (512, 10_240, 32_768)] == [50, 11, 6]
+
+    @given(st.integers(0, 10**9), st.lists(st.sampled_from([4, 5]), min_size=2, max_size=9))
+    def test_trying_is_bounded(self, total: int, weights: list[int]) -> None:
+        tokens = sample_tokens(total, weights)
+        assert min(total, LEAST_SAMPLE) <= tokens <= min(total, MOST_SAMPLE)
+        if tokens > LEAST_SAMPLE:
+            assert 100 * tokens * sum(weights) <= 15 * total * min(weights)
+
+    @given(
+        shapes=st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 8, 128])), max_size=5),
+        wanted=st.integers(1, 9000),
+        chunk_frames=st.none() | st.integers(1, 40),
+    )
+    def test_samples_are_parts_of_chunks(
+        self, shapes: list[tuple[int, int]], wanted: int, chunk_frames: int | None
+    ) -> None:
+        grids = [TokenGrid.of(np.zeros(shape, np.uint8)) for shape in shapes]
+        pieces = choosing._sample(grids, wanted, chunk_frames)
+        largest = max((grid.frame_tokens for grid in grids), default=1)
+        found = sum(piece.tokens.size for piece in pieces)
+        assert found <= max(wanted, 2 * len(pieces) * largest)
+        assert bool(pieces) == any(grid.tokens.size for grid in grids)
+        for piece in pieces:
+            assert 1 <= len(piece.tokens) <= (chunk_frames or 10**9) * 3 // 2 + 1
+
+    def test_they_are_spread(self) -> None:
+        grids = [TokenGrid.of(np.full((1200, 8, 16), number)) for number in range(8)]
+        pieces = choosing._sample(grids, 30_000, None)
+        assert [int(piece.tokens[0, 0, 0]) for piece in pieces] == [1, 3, 5, 7]
+        assert [piece.tokens.size for piece in pieces] == [7424] * 4
+
+
+class TestNoise:
+    @settings(max_examples=20)
+    @given(alphabet=st.sampled_from([2, 3, 100, 1024, 65536]), seed=st.integers(0, 10**6))
+    def test_random_tokens_are_told(self, alphabet: int, seed: int) -> None:
+        grid = TokenGrid.of(noise((70, 8, 16), alphabet, seed), alphabet)
+        assert choosing._is_noise([grid])
+
+    def test_what_can_be_predicted_is_not(self) -> None:
+        for tokens in (
+            calm_tokens((70, 8, 16), 1024, calm=0.05),
+            np.zeros((70, 8, 16), int),
+            noise((70, 8, 16), 1024) // 2 * 2,
+            np.repeat(noise((70, 8, 8), 1024), 2, axis=2),
+        ):
+            assert not choosing._is_noise([TokenGrid.of(tokens, 1024)])
+            random = TokenGrid.of(noise((70, 8, 16), 1024), 1024)
+            assert not choosing._is_noise([random, TokenGrid.of(tokens, 1024)])
+
+
+def test_nothing_is_loaded_to_know_the_candidates(
+    bundled: Bundled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled.path.unlink()
+    assert likely([bundled], [TokenGrid.of(calm_tokens((200, *FRAME), ALPHABET))]) == [bundled]
+    assert likely([bundled], [TokenGrid.of(calm_tokens((200, 3), ALPHABET))]) == []
+    assert likely([bundled], []) == []

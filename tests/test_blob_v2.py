@@ -34,6 +34,8 @@ from make_bundled_fixtures import (
     bundled_in_fixtures,
     encoded,
     path,
+    path_for,
+    tokens_for,
 )
 from make_fixtures import described
 
@@ -42,6 +44,7 @@ from tokenzip.blob import Candidate, Choice, CodedChunk, write_blob
 from tokenzip.blob.choice import read_choice, write_choice
 from tokenzip.blob.varint import Reader, varint
 from tokenzip.errors import BlobError, CorruptError, TruncatedError, UnsupportedVersionError
+from tokenzip.models.bundled import Bundled, entries
 
 RECORDED: dict[str, Any] = json.loads(MANIFEST.read_text())
 MODEL = "11" * 32
@@ -261,3 +264,13 @@ def test_fields_changed_under_a_right_checksum() -> None:
                 continue
             assert np.array_equal(decoded, tokens)
     assert varint(NUMBER) in fields[:8]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
+def test_models_that_come_with_tokenzip_decode_what_they_always_did(entry: Bundled) -> None:
+    blob, tokens = path_for(entry).read_bytes(), tokens_for(entry)
+    info = tokenzip.inspect(blob)
+    assert (info.version, info.predictor, info.bundled) == (2, "hybrid", entry.number)
+    again = tokenzip.decode(blob)
+    assert np.array_equal(again, tokens) and again.dtype == tokens.dtype
+    assert tokenzip.encode(tokens, model=entry.name) == blob

@@ -32,6 +32,21 @@ def as_model(model: Any) -> Model:
     raise OptionError(f"model must be a Model or the path of a model file, not {model!r}")
 
 
+def read_model(data: bytes) -> Model:
+    """The model in the content of a model file, or in packed bytes as blobs have them.
+
+    Raises:
+        ModelError: neither.
+        CorruptError: packed, but damaged.
+    """
+    # A model file begins with a length that is below its own; packed bytes, read so, never are.
+    if int.from_bytes(data[:8], "little") <= len(data):
+        return Model.from_bytes(data)
+    from .packed import unpack
+
+    return unpack(data)
+
+
 def find(identity: bytes, where: Where = None) -> Model:
     """The model of this identity among what was given and in the folders of $TOKENZIP_MODELS.
 

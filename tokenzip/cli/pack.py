@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import archive as archives
+from ..codec import Codec
 from ..errors import (
     FileError,
     FileExistsRefusedError,
     MissingDependencyError,
     OptionError,
 )
-from ..codec import Codec
 from ..files.atomic import is_special
 from ..models.packed import pack as packed
 from ..models.search import read_model
@@ -29,7 +29,6 @@ from ..training.interrupt import TrainingInterrupted
 from .compiling import warm_up
 from .fit import FitWish, checkpoint_of, fitted, remove_checkpoint
 from .session import Session, printable
-
 
 _EXIT_SIGNAL = 128
 

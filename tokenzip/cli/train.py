@@ -17,7 +17,6 @@ from ..training.clips import inferred_alphabet, open_clips
 from .session import Session, printable
 from .watching import watch
 
-
 _EXIT_SIGNAL = 128
 
 

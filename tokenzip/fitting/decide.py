@@ -12,7 +12,7 @@ from ..predictors import HYBRID
 from ..training.clips import Clips, Tokens
 
 #: Blobs are made of all tokens up to so many; of more, of whole clips with about so many tokens.
-MOST_TOKENS = 2_000_000
+MOST_TOKENS = 1_000_000
 #: What a network must save where not all tokens were looked at. What flows from clip to clip in a
 #: solid blob is worth the more, the more clips there are, so there it is more.
 _MARGIN = {False: 0.005, True: 0.03}

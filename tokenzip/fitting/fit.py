@@ -32,9 +32,11 @@ from .decide import Verdict, decide
 
 #: Bit-packed bytes of data below which no network was found to pay.
 LEAST_BYTES = 250_000
-#: Symbols a step, at most: many small steps learn faster than few large ones.
-_BATCH = {"cpu": 4096, "cuda": 16384}
-_SEGMENT = 16
+#: Symbols a step: many small steps learn faster than few large ones.
+_BATCH = {"cpu": 2048, "cuda": 16384}
+#: Frames of a segment, for large frames.
+_SEGMENT = 8
+_LEARNING_RATE = 8e-3
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,9 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         sizes={"embedding": spec.embedding, "state": spec.state, "hidden": spec.hidden},
         minutes=options.minutes,
         steps=options.steps,
-        batch=2048 if small else _BATCH[here.device.type],
+        batch=_BATCH[here.device.type],
         segment=None if small else _SEGMENT,
+        lr=_LEARNING_RATE,
         dropout=0.0,
         patience=0,
         seed=options.seed,

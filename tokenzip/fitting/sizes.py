@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..models import Geometry, Spec, new_spec
+from ..training.clips import Clips
 
 FAMILY = "lstm"
 
@@ -24,5 +23,5 @@ def spec_of(name: str, geometry: Geometry) -> Spec:
     return new_spec(FAMILY, "small", geometry, **sizes)
 
 
-def choose(clips, geometry):
+def choose(clips: Clips, geometry: Geometry) -> str:
     return "middle"

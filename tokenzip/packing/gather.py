@@ -56,5 +56,5 @@ def gather(sources: Sources, most_tokens: int = MOST_TOKENS) -> Gathered:
 def _narrow(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A copy in uint16, if all entries fit."""
     if array.dtype.kind in "bui" and array.size and array.min() >= 0 and array.max() < 2**16:
-        return array.astype(np.uint16)
-    return array.copy()
+        return np.array(array, np.uint16)
+    return np.array(array)

@@ -46,12 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
         clips = [file[f"clips/{name}/tokens"][()] for name in names]
     tokens = sum(clip.size for clip in clips)
     say(f"{len(clips)} clips of {path}, {tokens:,} tokens; {machine_line(machine_info())}")
-    sizes: dict[str, int | None] = {"adaptive solid": _adaptive(clips)}
+    found = _fitted(clips, options)
+    sizes: dict[str, int] = {"adaptive solid": _adaptive(clips)}
     try:
         sizes["zpaq -m5 solid"] = _zpaq(clips, solid=True)
     except Skip as reason:
         say(f"zpaq is left out: {reason}")
-    found = _fitted(clips, options)
     rows = [*sizes.items(), ("fitted, solid", found["bytes"])]
     lines = [f"| {'compressor':16} | bytes | bits/token | ratio |", "|---|---:|---:|---:|"]
     for name, size in rows:

@@ -3,8 +3,8 @@
 The loss is the size of all that is written, per symbol: what the symbols cost, and what the weights
 cost, shared out among the symbols. Each output has a learned step instead of one that follows from
 its largest weight (the format has a multiplier for each, so any step can be had), and weights are
-pulled towards 0 by what their magnitude costs in a coder that knows how large those of their row and
-of their column are, which is what models/packed.py is.
+pulled towards 0 by what their magnitude costs in a coder that knows how large those of their row
+and of their column are, as models/packed.py has it.
 """
 
 from __future__ import annotations

@@ -129,6 +129,8 @@ def _compress_one(
     codec, checkpoint = options.codec, None
     if options.fit is not None:
         checkpoint = checkpoint_of(target)
+        if options.force:
+            remove_checkpoint(checkpoint)
         codec = _fitted_codec(session, arrays, options.fit, codec, checkpoint)
     start = time.perf_counter()
     blob = _encode(arrays, members, codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,8 +110,6 @@ def fitted(
         return None
     except InputError:
         return None  # encoding says more exactly which array is at fault
-    if checkpoint is not None and os.path.exists(checkpoint):
-        session.note(f"{printable(checkpoint)}: an interrupted fit, which is gone on with")
     options = FitOptions(
         minutes=wished.minutes,
         size=wished.size,
@@ -133,9 +132,7 @@ def fitted(
 
 
 def remove_checkpoint(checkpoint: str | None) -> None:
-    """Remove a checkpoint whose network is in use now."""
-    import contextlib
-
+    """Remove a checkpoint that is not needed any more."""
     if checkpoint is not None:
         with contextlib.suppress(OSError):
             os.unlink(checkpoint)

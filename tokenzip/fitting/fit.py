@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,9 +35,12 @@ from .decide import Verdict, decide
 LEAST_BYTES = 250_000
 #: Symbols a step: many small steps learn faster than few large ones.
 _BATCH = {"cpu": 2048, "cuda": 16384}
-#: Frames of a segment, for large frames.
-_SEGMENT = 8
-_LEARNING_RATE = 8e-3
+#: Frames of a segment, for large frames, and segments that follow one another: short ones make
+#: room for more clips in a step.
+_SEGMENT, _SEGMENTS = 4, 10
+_LEARNING_RATE = 5e-3
+#: How fast training is, is measured with this size, by this many steps.
+_TIMED, _TIMED_STEPS = "small", 5
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class FitOptions:
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise OptionError("a budget is minutes or steps, one of them")
         if self.size is not None and self.size not in sizes.SIZES:
             raise OptionError(f"size must be {', '.join(sizes.SIZES)}, not {self.size!r}")
         if self.predictor not in (HYBRID, sizes.FAMILY):
@@ -147,25 +153,62 @@ def _loop(
 ) -> Loop:
     """The training run: of the size that was asked for, or chosen, or begun earlier."""
     resume = path is not None and path.exists()
+    symbols = tokens * geometry.planes / geometry.codebooks
+    # The weights are shared out among all symbols.
+    network = functools.partial(CompactTwin, symbols=symbols)
+    begin = time.perf_counter()
     if resume:
         assert path is not None
         spec = _spec_of(path)
         note(f"going on from {path}")
     else:
-        spec = sizes.spec_of(options.size or sizes.choose(clips, geometry), geometry)
-    symbols = tokens * geometry.planes / geometry.codebooks
+        size = options.size
+        if size is None:
+            size = _chosen_size(clips, geometry, tokens, options, here, network)
+            note(f"the size {size} suits {tokens:,} tokens and this budget")
+        spec = sizes.spec_of(size, geometry)
+    learning = _learning(spec, options, here)
+    if learning.minutes is not None:
+        spent = (time.perf_counter() - begin) / 60
+        learning = replace(learning, minutes=max(learning.minutes - spent, 1e-3))
     return Loop(
-        spec,
-        _learning(spec, options, here),
-        clips,
-        clips,
-        here,
+        *(spec, learning, clips, clips, here),
         checkpoint_path=path,
         resume=resume,
         report=report,
-        # Among so many symbols the weights are shared out.
-        network=functools.partial(CompactTwin, symbols=symbols),
+        network=network,
     )
+
+
+def _chosen_size(
+    clips: Clips,
+    geometry: Geometry,
+    tokens: int,
+    options: FitOptions,
+    here: World,
+    network: Callable[..., CompactTwin],
+) -> str:
+    """The size that promises most, by how fast this machine trains."""
+    spec = sizes.spec_of(_TIMED, geometry)
+    learning = replace(_learning(spec, options, here), minutes=None, steps=_TIMED_STEPS)
+    if options.steps is not None:
+        per_step = Loop(spec, learning, clips, None, here, network=network).shape.symbols(geometry)
+        seen = float(options.steps * per_step * geometry.codebooks / geometry.planes)
+        return sizes.choose(geometry, tokens, dict.fromkeys(sizes.SIZES, seen))
+    times = [(time.perf_counter(), 0)]
+    loop = Loop(
+        *(spec, learning, clips, None, here),
+        network=network,
+        report=lambda progress: times.append((time.perf_counter(), progress.tokens)),
+    )
+    loop.run()
+    # The first step is slow: it compiles.
+    (start, before), (end, after) = times[1], times[-1]
+    rate = (after - before) / max(end - start, 1e-6)
+    assert options.minutes is not None
+    seconds = 60 * options.minutes
+    seen_by = {name: seconds * sizes.rate_of(name, geometry, _TIMED, rate) for name in sizes.SIZES}
+    return sizes.choose(geometry, tokens, seen_by)
 
 
 def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
@@ -179,6 +222,7 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         steps=options.steps,
         batch=_BATCH[here.device.type],
         segment=None if small else _SEGMENT,
+        segments=6 if small else _SEGMENTS,
         lr=_LEARNING_RATE,
         dropout=0.0,
         patience=0,
@@ -217,4 +261,4 @@ def _farewell(path: Path | None, outcome: Outcome) -> str:
     return text + (f"; the same command goes on from {path}" if path is not None else "")
 
 
-__all__ = ["FitOptions", "Progress", "TrainingInterrupted", "fit", "replace"]
+__all__ = ["FitOptions", "Progress", "TrainingInterrupted", "fit"]

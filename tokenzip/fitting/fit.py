@@ -39,8 +39,8 @@ _BATCH = {"cpu": 2048, "cuda": 16384}
 #: room for more clips in a step.
 _SEGMENT, _SEGMENTS = 4, 10
 _LEARNING_RATE = 5e-3
-#: What the network predicts better, the hybrid's mixer had learned in part: of a bit that the network
-#: alone saves, about so much is left.
+#: What a network predicts better, the hybrid's mixer had learned in part: of a bit that the network
+#: saves by itself, about so much is left.
 _WORTH = 0.6
 #: How fast training is, is measured with this size, by this many steps.
 _TIMED, _TIMED_STEPS = "small", 5

@@ -328,3 +328,21 @@ def test_odd_data_and_options() -> None:
     with pytest.raises(OptionError):
         tokenzip.fit(made(9), minutes=1, steps=1)
     assert replace(options(), size="tiny").size == "tiny"
+
+
+@pytest.mark.usefixtures("small")
+def test_weights_weigh_more_beside_a_mixer(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = []
+
+    def loop(*_: Any, network: Any, **__: Any) -> None:
+        shared.append(network.keywords["symbols"])
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(fitting, "Loop", loop)
+    for predictor in ("lstm", "hybrid"):
+        for tokens in (None, 10**6):
+            with pytest.raises(RuntimeError, match="seen"):
+                chosen = options(predictor=predictor, size="tiny")
+                fit(clips_of(made(50, (2, 4))), 8, chosen, tokens=tokens)
+    assert shared[:2] == [400, 10**6]
+    assert all(0.3 < b / a < 1 for a, b in zip(shared[:2], shared[2:], strict=True))

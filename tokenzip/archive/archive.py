@@ -66,7 +66,7 @@ class Archive(Mapping[str, ArchivedClip]):
 
     @property
     def models(self) -> Mapping[str, bytes]:
-        """Model files that are kept in the archive, by identity; read when looked at."""
+        """The models in the archive, as files or packed, by identity; read when looked at."""
         return _Models(self)
 
     def __getitem__(self, name: str) -> ArchivedClip:

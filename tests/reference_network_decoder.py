@@ -196,7 +196,8 @@ def read_model_file(data: bytes) -> Model:
 
 def read_embedded(data: bytes, identity: bytes) -> Model:
     cursor = reference_blob_decoder.Cursor(data)
-    need(cursor.byte() == 1)
+    version = cursor.byte()
+    need(version in (1, 2))
     text = unpack(cursor.bytes(cursor.varint()))
     need(len(text) <= 2**20)
     spec = json.loads(text)
@@ -204,11 +205,16 @@ def read_embedded(data: bytes, identity: bytes) -> Model:
     need(sum(prod(shape) for _, shape in expected.values()) <= 2**26)
     tensors = {}
     for name, (dtype, shape) in expected.items():
-        packed = unpack(cursor.bytes(cursor.varint()))
-        if dtype == "int8":
+        if dtype == "int8" and version == 2:
+            entries = read_matrix(cursor, prod(shape), shape[-1])
+        elif dtype == "int8":
+            packed = unpack(cursor.bytes(cursor.varint()))
             entries = read_weights(cursor, packed, prod(shape))
         else:
+            packed = unpack(cursor.bytes(cursor.varint()))
             entries = entries_of(interleave(packed, ITEM_SIZE[dtype]), dtype)
+            if dtype == "int16" and version == 2:
+                entries = from_differences(entries)
         tensors[name] = Tensor(dtype, shape, entries)
     need(cursor.at == len(data))
     model = Model(spec, tensors)
@@ -231,6 +237,60 @@ def read_weights(cursor: reference_blob_decoder.Cursor, packed: bytes, count: in
     need(all(a < b for a, b in pairwise(cumulative)))
     lane = reference_range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
     return [decode_symbol(lane, cumulative) - 128 for _ in range(count)]
+
+
+def from_differences(seconds: list[int]) -> list[int]:
+    """The int16 numbers whose second differences these are."""
+    numbers = [0, 0]
+    for second in seconds:
+        number = (second + 2 * numbers[-1] - numbers[-2]) % 2**16
+        numbers.append(number - 2**16 if number >= 2**15 else number)
+    return numbers[2:]
+
+
+class Decisions:
+    """Yes or no, by chances that are counted."""
+
+    def __init__(self, lane: reference_range_decoder.Decoder) -> None:
+        self.lane = lane
+        self.counts: dict[tuple[str, int, int], list[int]] = {}
+
+    def ask(self, *what: Any) -> int:
+        counts = self.counts.setdefault(what, [0, 0])
+        yes = TOTAL * (2 * counts[1] + 1) // (2 * sum(counts) + 2)
+        answer = decode_symbol(self.lane, [0, TOTAL - yes, TOTAL])
+        counts[answer] += 1
+        if sum(counts) == 1024:
+            counts[:] = [count >> 1 for count in counts]
+        return answer
+
+    def coin(self) -> int:
+        return decode_symbol(self.lane, [0, TOTAL - (2**23 - 1), TOTAL])
+
+
+def read_matrix(cursor: reference_blob_decoder.Cursor, count: int, columns: int) -> list[int]:
+    grid = cursor.byte()
+    need(1 <= grid <= 128)
+    lane = reference_range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
+    decisions = Decisions(lane)
+    row, column = 256, [256] * columns
+    weights = []
+    for i in range(count):
+        mean = row + column[i % columns]
+        size = mean.bit_length()
+        level = 4 * size + ((mean >> (size - 3)) % 4 if size >= 3 else 0)
+        digits = 0
+        while digits < 8 and decisions.ask("digits", level, digits):
+            digits += 1
+        magnitude = min(digits, 1)
+        for _ in range(digits - 1):
+            magnitude = 2 * magnitude + decisions.ask("bit", digits, magnitude)
+        negative = magnitude > 0 and decisions.coin()
+        weights.append(grid * (-magnitude if negative else magnitude))
+        need(-128 <= weights[-1] <= 127)
+        row += (256 * magnitude - row) >> 5
+        column[i % columns] += (256 * magnitude - column[i % columns]) >> 5
+    return weights
 
 
 def interleave(planes: bytes, size: int) -> bytes:

@@ -62,14 +62,16 @@ def test_embedded_models(family: str) -> None:
     model = tiny_model(family, (), 32, coarse=True)
     tokens = calm_tokens((9500 if family == "conv3d" else 6500,), 32, calm=0.98)
     blob = tokenzip.encode(tokens, model=model, predictor=family, embed_model=True)
+    assert len(packed.pack(model)) == min(len(packed.pack(model, version)) for version in (1, 2))
     parsed = reference_blob_decoder.parse(blob)
     assert parsed.flags == 12 and parsed.model == model.identity
     assert reference.decode_blob(blob) == [flat(tokens)]
 
 
-def test_embedded_models_of_several_planes(family: str) -> None:
+@pytest.mark.parametrize("version", packed.VERSIONS)
+def test_embedded_models_of_several_planes(family: str, version: int) -> None:
     model = tiny_model(family, (2, 3, 2), 5000)
-    found = reference.read_embedded(packed.pack(model), model.identity)
+    found = reference.read_embedded(packed.pack(model, version), model.identity)
     for name, tensor in model.tensors.items():
         assert found.tensors[name].entries == flat(tensor)
 

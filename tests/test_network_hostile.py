@@ -33,7 +33,8 @@ from tokenzip.errors import (
     UnsupportedVersionError,
 )
 from tokenzip.models import Model
-from tokenzip.models.packed import pack, unpack
+from tokenzip.models.magnitudes import encode_matrix
+from tokenzip.models.packed import VERSIONS, pack, unpack
 
 LIMIT = 4096
 FRAME, ALPHABET = (2, 3), 11
@@ -265,10 +266,10 @@ def parts_of(packed: bytes) -> tuple[dict[str, Any], bytes]:
     return spec, packed[reader.position :]
 
 
-def repacked(spec: Any, tensors: bytes) -> bytes:
+def repacked(spec: Any, tensors: bytes, version: int = 1) -> bytes:
     text = spec if isinstance(spec, bytes) else json.dumps(spec).encode()
     data = zlib.compress(text)
-    return b"\1" + varint(len(data)) + data + tensors
+    return bytes([version]) + varint(len(data)) + data + tensors
 
 
 def refused(packed: bytes, model: Model, *, megabytes: float = 8, seconds: float = 5) -> None:
@@ -289,10 +290,13 @@ def refused(packed: bytes, model: Model, *, megabytes: float = 8, seconds: float
 class TestEmbeddedModels:
     def test_the_good_one(self, model: Model) -> None:
         assert np.array_equal(tokenzip.decode(with_model(model, pack(model))), small_grid())
-        assert unpack(repacked(*parts_of(pack(model)))).identity == model.identity
+        assert unpack(repacked(*parts_of(pack(model, 1)))).identity == model.identity
+        spec, tensors = parts_of(pack(model, 2))
+        assert unpack(repacked(spec, tensors, version=2)).identity == model.identity
 
-    def test_damage(self, model: Model) -> None:
-        packed = pack(model)
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_damage(self, model: Model, version: int) -> None:
+        packed = pack(model, version)
         rng = np.random.default_rng(3)
         harmless = 0
         places = [*range(40), *rng.integers(0, len(packed), 120).tolist()]
@@ -309,15 +313,17 @@ class TestEmbeddedModels:
                 assert error.where == "model"
         assert harmless < 5
 
-    def test_mutations(self, model: Model) -> None:
-        packed = pack(model)
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_mutations(self, model: Model, version: int) -> None:
+        packed = pack(model, version)
         rng = np.random.default_rng(4)
         for _ in range(300):
             with suppress(CorruptError):
                 unpack(mutate(packed, rng))  # another model, maybe, but nothing else
 
-    def test_cut_or_longer(self, model: Model) -> None:
-        packed = pack(model)
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_cut_or_longer(self, model: Model, version: int) -> None:
+        packed = pack(model, version)
         for length in [*range(1, 60), *range(60, len(packed), 97), len(packed) - 1]:
             refused(packed[:length], model)
         for extra in (b"\0", packed, bytes(1000)):
@@ -330,8 +336,9 @@ class TestEmbeddedModels:
             tokenzip.decode(with_model(model, pack(model), bytes(32)), model=model)
 
     def test_versions(self, model: Model) -> None:
-        for version in (0, 2, 255):
-            refused(bytes([version]) + pack(model)[1:], model)
+        for version in (0, 2, 3, 255):
+            refused(bytes([version]) + pack(model, 1)[1:], model)
+        refused(b"\1" + pack(model, 2)[1:], model)
 
     @pytest.mark.parametrize(
         "text",
@@ -357,13 +364,13 @@ class TestEmbeddedModels:
 
     @pytest.mark.parametrize("name", ["height", "codebooks", "alphabet", "embedding", "state"])
     def test_numbers(self, model: Model, name: str) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         for value in (0, -1, 2**16, 2**40, 10**30, 1.0, "1", True, None, [], {}):
             refused(repacked({**spec, name: value}, tensors), model, megabytes=64)
 
     @pytest.mark.parametrize("name", ["width", "hidden", "squeeze"])
     def test_other_numbers(self, model: Model, name: str) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         for value in (-3, 2**12 + 1, 2**16, 2**16 + 1, 2**62, float("inf"), "x"):
             refused(repacked({**spec, name: value}, tensors), model, megabytes=64)
 
@@ -393,20 +400,20 @@ class TestEmbeddedModels:
         ],
     )
     def test_features(self, model: Model, features: Any) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         if features:
             features = {**spec["features"], **features}
         refused(repacked({**spec, "features": features}, tensors), model)
 
     def test_families(self, model: Model) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         (other,) = set(FAMILIES) - {model.spec.family}
         for family in (other, "gru", "", None, 2, [], {}):
             refused(repacked({**spec, "family": family}, tensors), model)
 
     def test_huge_models_in_few_bytes(self, model: Model) -> None:
         """Specs of as many weights as may be, with next to nothing behind them."""
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         for sizes in (
             {"embedding": 4096, "state": 4096},
             {"embedding": 1, "state": 4096, "hidden": 4096},
@@ -419,7 +426,7 @@ class TestEmbeddedModels:
             refused(repacked({**spec, **sizes}, tensors), model, megabytes=100)
 
     def test_zlib_bombs(self, model: Model) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         bomb = zlib.compress(bytes(2**26), 9)
         refused(b"\1" + varint(len(bomb)) + bomb, model)
         reader = Reader(tensors)
@@ -429,7 +436,7 @@ class TestEmbeddedModels:
         refused(repacked(spec, varint(len(bomb)) + bomb + rest), model)
 
     def test_tables_and_words(self, model: Model) -> None:
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         good = np.arange(257) * 60_000
         good[-1] = 2**24 - 2
         for table in (
@@ -447,7 +454,7 @@ class TestEmbeddedModels:
 
     def test_the_largest_model_from_few_bytes(self, model: Model) -> None:
         """2^24 weights of a single value take hardly a word: time and memory stay bounded."""
-        spec, _ = parts_of(pack(model))
+        spec, _ = parts_of(pack(model, 1))
         spec = {**spec, "alphabet": 4095, "embedding": 4096}
         table = np.arange(257)
         table[129:] += 2**24 - 2 - 256
@@ -457,11 +464,42 @@ class TestEmbeddedModels:
 
     def test_unsafe_layers(self, model: Model) -> None:
         """A good model's bytes with a shift that no proof allows."""
-        spec, tensors = parts_of(pack(model))
+        spec, tensors = parts_of(pack(model, 1))
         shift = zlib.compress(np.array(24, "<i4").tobytes(), 9)
         bad = zlib.compress(np.array(63, "<i4").tobytes(), 9)
         assert len(shift) == len(bad) and shift in tensors
         refused(repacked(spec, tensors.replace(shift, bad)), model)
+
+    def test_matrices(self, model: Model) -> None:
+        """Version 2: impossible grids, weights that leave their bytes, words that lack or last."""
+        spec, tensors = parts_of(pack(model, 2))
+        reader = Reader(tensors)
+        grid = reader.byte("grid")
+        count = reader.varint("n")
+        words = reader.take(4 * count, "words")
+        rest = tensors[len(tensors) - reader.left :]
+        for bad in (0, 129, 255, 128, max(2, grid + 1)):
+            refused(repacked(spec, bytes([bad]) + tensors[1:], version=2), model)
+        for some, number in (
+            (words[:-12], count - 3),
+            (words + words[:12], count + 3),
+            (words, 0),
+            (words, 2**20),
+            (words, 2**61),
+            (b"", 0),
+            (b"\xff" * len(words), count),
+            (bytes(len(words)), count),
+        ):
+            start = bytes([grid]) + varint(number) + some
+            refused(repacked(spec, start + rest, version=2), model)
+
+    def test_the_largest_matrix_from_few_bytes(self, model: Model) -> None:
+        spec, _ = parts_of(pack(model, 2))
+        spec = {**spec, "alphabet": 4095, "embedding": 4096}
+        zeros = encode_matrix(np.zeros((4096, 4096), np.int16)).astype("<u4").tobytes()
+        weights = b"\1" + varint(len(zeros) // 4) + zeros
+        assert len(weights) < 20_000
+        refused(repacked(spec, weights * 3, version=2), model, megabytes=40, seconds=30)
 
 
 # Model files

@@ -203,7 +203,7 @@ def test_shares_weigh_the_costs_of_targets() -> None:
     assert torch.allclose(found, wanted, atol=1e-5)
     gradients = [torch.autograd.grad(bits.sum(), scores)[0] for bits in (found, wanted)]
     assert torch.allclose(*gradients, atol=1e-5)
-    assert torch.equal(of(targets[:, :1], torch.ones(5, 1)), of(targets[:, 0]))
+    assert torch.allclose(of(targets[:, :1], torch.ones(5, 1)), of(targets[:, 0]), atol=1e-5)
 
 
 @pytest.mark.parametrize("frame", [(2, 3), (3,)], ids=["video", "codebooks"])
@@ -246,7 +246,7 @@ def test_streams_mix_truth_and_lessons(tmp_path: Path) -> None:
             assert np.allclose(share[..., 0], 0.0 if blind else 0.75)
             assert np.allclose(share.sum(-1), 1, atol=0.05)
     invented = sum(count for (made_up, _), count in seen.items() if made_up)
-    assert 0.35 < invented / sum(seen.values()) < 0.65
+    assert 0.6 < invented / sum(seen.values()) < 0.9
     assert seen[False, True] > 0 and seen[False, False] > 0
     again = Streams(clips, Geometry.of((2, 3), 8), Shape(6, 8, 2), 1, 0, 0.25)
     again.restore(streams.state())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .blob import BlobInfo, ChunkInfo, GridInfo
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
+    from .fitting.api import fit
     from .models import Model
     from .training.api import train
     from .training.evaluate import Evaluation, evaluate
@@ -44,6 +45,7 @@ __all__ = [
     "encode",
     "errors",
     "evaluate",
+    "fit",
     "inspect",
     "open",
     "remote",
@@ -74,6 +76,7 @@ _HOME = {
     "torch": "",  # not in __all__: it needs torch
     "Evaluation": "training.evaluate",
     "evaluate": "training.evaluate",
+    "fit": "fitting.api",
     "train": "training.api",
 }
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..blob import BlobInfo, BlobSource
 from ..codec import Codec
 from ..errors import ArchiveDamagedError, ArchiveError, ClipNotFoundError
-from ..models import Model
+from ..models.search import read_model
 from .attributes import Attributes
 from .bytesource import ByteSource
 from .clip import ArchivedClip
@@ -66,7 +66,7 @@ class Archive(Mapping[str, ArchivedClip]):
 
     @property
     def models(self) -> Mapping[str, bytes]:
-        """Model files that are kept in the archive, by identity; read when looked at."""
+        """The models in the archive, as files or packed, by identity; read when looked at."""
         return _Models(self)
 
     def __getitem__(self, name: str) -> ArchivedClip:
@@ -161,7 +161,7 @@ class Archive(Mapping[str, ArchivedClip]):
     def _codec_with(self, identity: bytes) -> Codec:
         """What decodes blobs that need this model: the archive's own, or one that is found."""
         if identity not in self._codecs and identity.hex() in self._contents.models:
-            model = Model.from_bytes(self.models[identity.hex()])
+            model = read_model(self.models[identity.hex()])
             if model.identity != identity:
                 raise ArchiveDamagedError(f"{self.name}: model {identity.hex()} is another model")
             self._codecs[identity] = replace(self._codec, model=model)

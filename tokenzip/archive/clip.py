@@ -92,7 +92,7 @@ class ArchivedClip:
 
     @property
     def archive_models(self) -> Mapping[str, bytes]:
-        """The model files that its archive keeps, by identity."""
+        """The models that its archive keeps (search.read_model reads them), by identity."""
         return self._archive.models
 
     @property

@@ -85,7 +85,7 @@ class Contents:
         kinds: of all clips.
         attrs: the archive's attributes.
         changed: attributes of clips that were set after the clip was written.
-        models: (offset, length, CRC-32) of the model files by their identity.
+        models: (offset, length, CRC-32) of the models by their identity.
         end: where the next record goes.
         problems: what was found to be damaged.
         lost: whether clips may be missing.

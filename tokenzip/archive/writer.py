@@ -225,7 +225,10 @@ class ArchiveWriter(Archive):
             self._contents.remove(name)
 
     def add_model(self, identity: str, data: bytes) -> None:
-        """Keep a model file that clips need, by its identity; what is there already stays."""
+        """Keep a model that clips need, by its identity; what is there already stays.
+
+        data: a model file, or a packed model as blobs have them.
+        """
         with self._lock:
             if check_name(identity) not in self._contents.models:
                 body = bytes(data)

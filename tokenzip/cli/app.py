@@ -169,6 +169,33 @@ ToEncode = Annotated[
         show_default=False,
     ),
 ]
+Fit = Annotated[
+    bool,
+    typer.Option(
+        "--fit",
+        help="Train a small network on the data first and keep it with them, if that makes them "
+        "smaller. For millions of tokens; needs torch.",
+        rich_help_panel=_CODING,
+    ),
+]
+FitMinutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="Minutes that --fit trains; Ctrl-C ends it earlier. Default: 20.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
+FitSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Size of --fit's network: tiny, small, middle or base. Default: chosen.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -305,6 +332,9 @@ def compress(
             rich_help_panel=_CODING,
         ),
     ] = False,
+    fit: Fit = False,
+    fit_minutes: FitMinutes = None,
+    fit_size: FitSize = None,
     backend: Backend = "auto",
     device: Device = None,
 ) -> None:
@@ -319,27 +349,30 @@ def compress(
     from ..codec import Codec
     from .compress import CompressOptions
     from .compress import compress as run
+    from .fit import wish
 
     session = _session(context, json=json, quiet=quiet)
+    codec = Codec(
+        alphabet=alphabet,
+        predictor=predictor,
+        chunk_frames=chunk_frames,
+        solid=solid,
+        threads=threads,
+        model=model[0] if model and len(model) == 1 else model or None,
+        embed_model=embed_model,
+        backend=backend,
+        device=device,
+    )
     options = CompressOptions(
         output=output,
         select=(*(dataset or ()), *(key or ())),
         dtype=dtype,
         shape=shape,
-        codec=Codec(
-            alphabet=alphabet,
-            predictor=predictor,
-            chunk_frames=chunk_frames,
-            solid=solid,
-            threads=threads,
-            model=model[0] if model and len(model) == 1 else model or None,
-            embed_model=embed_model,
-            backend=backend,
-            device=device,
-        ),
+        codec=codec,
         force=force,
         remove=rm,
         verify=verify,
+        fit=wish(fit, fit_minutes, fit_size, codec),
     )
     _leave(lambda: run(session, sources, options))
 

@@ -11,6 +11,9 @@ from .app import (
     Backend,
     Dataset,
     Device,
+    Fit,
+    FitMinutes,
+    FitSize,
     Force,
     Json,
     MaxTokens,
@@ -195,6 +198,9 @@ def pack(
     ] = None,
     threads: Threads = None,
     model: Model = None,
+    fit: Fit = False,
+    fit_minutes: FitMinutes = None,
+    fit_size: FitSize = None,
     backend: Backend = "auto",
     device: Device = None,
 ) -> None:
@@ -205,6 +211,7 @@ def pack(
     the attributes of HDF5 datasets and of the groups around them, other columns of data sets.
     """
     from ..codec import Codec
+    from .fit import wish
     from .pack import PackOptions
     from .pack import pack as run
 
@@ -219,7 +226,8 @@ def pack(
         "device": device,
     }
     coding = {name: value for name, value in given.items() if value is not None}
-    Codec(**coding)  # says now what makes no sense
+    codec = Codec(**coding)  # says now what makes no sense
+    wished = wish(fit, fit_minutes, fit_size, codec, **{"--estimate": estimate})
     options = PackOptions(
         output=output,
         resume=resume,
@@ -234,6 +242,7 @@ def pack(
         select=tuple(dataset or ()),
         column=column,
         coding=coding,
+        fit=wished,
     )
     _leave(lambda: run(session, sources, options))
 

@@ -21,7 +21,9 @@ from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
 from ..files.reasons import os_error_text
 from ..models.bundled import by_number
+from ..training.interrupt import TrainingInterrupted
 from .compiling import warm_up
+from .fit import FitWish, checkpoint_of, fitted, remove_checkpoint
 from .loading import labels_of
 from .session import Session, binary_stdout, printable
 from .targets import (
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from ..blob import BlobInfo
 
 
+_EXIT_SIGNAL = 128
+
+
 @dataclass(frozen=True)
 class CompressOptions:
     """What the options of `compress` say; see its --help."""
@@ -53,6 +58,7 @@ class CompressOptions:
     force: bool
     remove: bool
     verify: bool
+    fit: FitWish | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,14 @@ def compress(session: Session, arguments: Sequence[str], options: CompressOption
     def work(job: _Job) -> Iterator[dict[str, Any]]:
         yield _compress_one(session, job, options, taken)
 
-    return each(session, jobs, lambda job: job.sources[0].path, work)
+    try:
+        # A fit has a bar of its own.
+        long = options.fit is None
+        return each(session, jobs, lambda job: job.sources[0].path, work, long=long)
+    except TrainingInterrupted as stop:
+        session.say(f"tokenzip: {printable(str(stop))}")
+        session.interrupted()
+        return _EXIT_SIGNAL + stop.number
 
 
 def _plan(sources: list[Source], arguments: Sequence[str], options: CompressOptions) -> list[_Job]:
@@ -114,16 +127,23 @@ def _compress_one(
 
     members = _members(job, files)
     arrays = [array for file in files for _, array in file.arrays]
+    codec, checkpoint = options.codec, None
+    if options.fit is not None:
+        checkpoint = checkpoint_of(target)
+        if options.force:
+            remove_checkpoint(checkpoint)
+        codec = _fitted_codec(session, arrays, options.fit, codec, checkpoint)
     start = time.perf_counter()
-    blob = _encode(arrays, members, options.codec)
+    blob = _encode(arrays, members, codec)
     encode_seconds = time.perf_counter() - start
     start = time.perf_counter()
     if options.verify:
-        _verify(blob, arrays, job, options.codec)
+        _verify(blob, arrays, job, codec)
     verify_seconds = time.perf_counter() - start
 
     data = join_names(members, blob) if _needs_names(members, target) else blob
     _write(data, target, options, before[0])
+    remove_checkpoint(checkpoint)
     if options.remove:
         for source, status in zip(job.sources, before, strict=True):
             _remove(source.path, status)
@@ -144,6 +164,7 @@ def _compress_one(
         "predictor": info.predictor,
         "bundled": info.bundled,
         "choice": info.choice.to_dict() if info.choice else None,
+        "model_bytes": info.embedded_bytes or None,
         "raw_bytes": info.raw_bytes,
         "bytes": len(data),
         "ratio": info.raw_bytes / len(data),
@@ -154,6 +175,20 @@ def _compress_one(
         "removed": options.remove,
         "left_out": [item for file in files for item in file.left_out],
     }
+
+
+def _fitted_codec(
+    session: Session,
+    arrays: list[np.ndarray[Any, Any]],
+    wished: FitWish,
+    codec: Codec,
+    checkpoint: str | None,
+) -> Codec:
+    """The codec with a network of the arrays' own, or without one where none pays."""
+    model = fitted(session, arrays, wished, codec, checkpoint)
+    if model is None:
+        return replace(codec, predictor="adaptive")
+    return replace(codec, model=model, embed_model=True)
 
 
 def _read(session: Session, source: Source, options: CompressOptions) -> TokenFile:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import archive as archives
+from ..codec import Codec
 from ..errors import (
     FileError,
     FileExistsRefusedError,
@@ -19,11 +20,18 @@ from ..errors import (
 )
 from ..files.atomic import is_special
 from ..models.bundled import entries
+from ..models.packed import pack as packed
+from ..models.search import read_model
 from ..packing import Progress, Sources, find_clips
 from ..packing import estimate as guess
 from ..packing import pack as run_pack
+from ..packing.gather import gather
+from ..training.interrupt import TrainingInterrupted
 from .compiling import warm_up
+from .fit import FitWish, checkpoint_of, fitted, remove_checkpoint
 from .session import Session, printable
+
+_EXIT_SIGNAL = 128
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,20 @@ class PackOptions:
     select: tuple[str, ...]
     column: str | None
     coding: dict[str, Any]
+    fit: FitWish | None = None
 
 
 def pack(session: Session, arguments: Sequence[str], options: PackOptions) -> int:
     """Pack the clips that `arguments` mean; returns the exit code."""
+    try:
+        return _pack(session, arguments, options)
+    except TrainingInterrupted as stop:
+        session.say(f"tokenzip: {printable(str(stop))} with --resume")
+        session.interrupted()
+        return _EXIT_SIGNAL + stop.number
+
+
+def _pack(session: Session, arguments: Sequence[str], options: PackOptions) -> int:
     if options.workers is not None and options.dask is not None:
         raise OptionError("--workers and --dask are two ways of working: choose one")
     sources = find_clips(
@@ -67,6 +85,7 @@ def pack(session: Session, arguments: Sequence[str], options: PackOptions) -> in
         for problem in archive.problems:
             session.note(f"{printable(options.output)}: {printable(problem)}")
         before = len(archive)
+        coding = _with_network(session, archive, sources, options)
 
         def failed(name: str, error: Exception) -> None:
             session.fail(error, name)
@@ -80,9 +99,11 @@ def pack(session: Session, arguments: Sequence[str], options: PackOptions) -> in
             verify=options.verify,
             failed=failed,
             progress=shown,
-            **options.coding,
+            **coding,
         )
         count = len(archive)
+    if options.fit is not None:
+        remove_checkpoint(checkpoint_of(options.output))
     size = os.path.getsize(options.output)
     if not count and not session.failed:
         raise FileError("there are no clips in these sources")
@@ -107,6 +128,31 @@ def pack(session: Session, arguments: Sequence[str], options: PackOptions) -> in
         }
     )
     return session.finish()
+
+
+def _with_network(
+    session: Session, archive: archives.ArchiveWriter, sources: Sources, options: PackOptions
+) -> dict[str, Any]:
+    """The options for encoding, with a network of the clips' own if --fit finds one that pays."""
+    if options.fit is None:
+        return options.coding
+    assert options.output is not None
+    checkpoint = checkpoint_of(options.output)
+    if options.force:
+        remove_checkpoint(checkpoint)
+    model = None
+    if options.resume and archive.models:
+        # Trained when this archive was begun; the newest is the last.
+        model = read_model(archive.models[list(archive.models)[-1]])
+        session.note(f"going on with the network {model.name}, which the archive has")
+    else:
+        some = gather(sources)
+        codec = Codec(**options.coding)
+        model = fitted(session, some.arrays, options.fit, codec, checkpoint, tokens=some.tokens)
+    if model is None:
+        return {**options.coding, "predictor": "adaptive"}
+    archive.add_model(model.identity.hex(), packed(model))
+    return {**options.coding, "model": model}
 
 
 def _mode(output: str, options: PackOptions) -> Any:

@@ -63,6 +63,21 @@ def is_single(model: Any) -> bool:
     )
 
 
+def read_model(data: bytes) -> Model:
+    """The model in the content of a model file, or in packed bytes as blobs have them.
+
+    Raises:
+        ModelError: neither.
+        CorruptError: packed, but damaged.
+    """
+    # A model file begins with a length that is below its own; packed bytes, read so, never are.
+    if int.from_bytes(data[:8], "little") <= len(data):
+        return Model.from_bytes(data)
+    from .packed import unpack
+
+    return unpack(data)
+
+
 def find(identity: bytes, where: Where = None) -> Model:
     """The model of this identity: among what was given, then in the folders of $TOKENZIP_MODELS,
     in the registry, and among the bundled ones.

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from ..coding.constants import SCORE_ONE
-from ..integer import GATE_ONE, ONE
+from ..integer import GATE_ONE, LARGEST, ONE
 from ..integer.tables import gate_tables
 from ..models import Model
-from .functions import weight_step
 from .twin import Layer, Twin
 
 #: Multipliers are scaled to about this many bits: enough not to be seen beside int8 weights.
@@ -29,8 +28,8 @@ def export(twin: Twin, summary: dict[str, Any] | None = None) -> Model:
     """
     spec = twin.spec
     tensors: dict[str, Any] = {
-        "embedding": _activation(twin.embedding),
-        "position": _activation(twin.position()),
+        "embedding": _activation(twin.symbol_table()),
+        "position": _activation(twin.position_table()),
         **gate_tables(),
     }
     for name, layer in twin.body.items():
@@ -40,7 +39,7 @@ def export(twin: Twin, summary: dict[str, Any] | None = None) -> Model:
     for plane, head in enumerate(twin.heads):
         tensors |= _layer(f"head.{plane}", head.layer, ONE)
         # Sums are in units of an input step (1/64) times the output's weight step.
-        unit = weight_step(head.layer.weight)[:, 0].double() / ONE
+        unit = head.layer.step().detach()[:, 0].double() / ONE
         bias = head.site_bias().detach().double() / unit
         tensors[f"head.{plane}.site_bias"] = _integers(bias, np.int32)
         tensors |= _layer(f"output.{plane}", head.output, SCORE_ONE)
@@ -50,14 +49,14 @@ def export(twin: Twin, summary: dict[str, Any] | None = None) -> Model:
 def _layer(name: str, layer: Layer, one: int) -> dict[str, Any]:
     """A layer's tensors; `one` is the integer output that stands for 1.0."""
     weight = layer.weight.detach().double()
-    step = weight_step(layer.weight).double()
+    step = layer.step().detach().double()
     unit = step[:, 0] / ONE
     # output = sum * unit * one = sum * multiplier / 2^shift
     scale = unit * one
     exponent = int(np.floor(np.log2(float(scale.max()))))
     shift = min(max(_MULTIPLIER_BITS - 1 - exponent, 1), _MAX_SHIFT)
     return {
-        f"{name}.weight": _integers(weight / step, np.int8),
+        f"{name}.weight": _integers((weight / step).clamp(-LARGEST, LARGEST), np.int8),
         f"{name}.bias": _integers(layer.bias.detach().double() / unit, np.int32),
         f"{name}.multiplier": _integers(scale * 2.0**shift, np.int32),
         f"{name}.shift": np.array(shift, np.int32),
@@ -65,7 +64,7 @@ def _layer(name: str, layer: Layer, one: int) -> dict[str, Any]:
 
 
 def _activation(values: Tensor) -> Any:
-    return _integers((values.detach().double() * ONE).clamp(-127, 127), np.int8)
+    return _integers((values.detach().double() * ONE).clamp(-LARGEST, LARGEST), np.int8)
 
 
 def _integers(values: Tensor, dtype: type) -> Any:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..integer import LARGEST, ONE
+from .fast_cost import fast_cost
 
 _LOG2 = math.log(2)
 
@@ -117,6 +118,14 @@ class _Cost(torch.autograd.Function):
     def forward(
         ctx: Any, scores: Tensor, candidates: Tensor, targets: Tensor, shares: Tensor | None
     ) -> Tensor:
+        if (
+            shares is None
+            and scores.device.type == "cpu"
+            and scores.dtype in (torch.bfloat16, torch.float32)
+        ):
+            bits, gradient = fast_cost(scores, candidates, targets, want=ctx.needs_input_grad[0])
+            ctx.save_for_backward(gradient)
+            return bits
         symbols = scores.shape[1] - candidates.shape[1]
         known = candidates < symbols
         places = torch.where(known, candidates, 0)

@@ -102,7 +102,7 @@ class Loop:
         checkpoint_path: Path | None = None,
         resume: bool = False,
         report: Callable[[Progress], None] = lambda progress: None,
-        network: type[Twin] = Twin,
+        network: Callable[..., Twin] = Twin,
     ) -> None:
         self._spec, self._options, self._world = spec, options, world
         self._report, self._path = report, checkpoint_path
@@ -216,8 +216,9 @@ class Loop:
             else:
                 there = torch.from_numpy(batch.there).to(self._device)
                 loss = bits[there].mean()
+            penalty = self.twin.penalty()
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if penalty is None else loss + penalty).backward()
             nn.utils.clip_grad_norm_(self.twin.parameters(), options.clip)
             self._optimizer.step()
         self._state = state
@@ -300,7 +301,7 @@ class Loop:
         self._validation_seconds, self._validated = self._world.agree(
             [time.perf_counter() - begin, self._seconds()]
         )
-        self._bits = bits / tokens
+        self._bits = bits / tokens + self._penalty()
         self.history.append([self.step, self.tokens, self._validated, self._bits])
         if not math.isfinite(self._bits):
             raise DivergedError(
@@ -318,6 +319,12 @@ class Loop:
         if self._world.rank == 0:
             self._report(self._progress(validated=True))
         return self._bits
+
+    @torch.no_grad()
+    def _penalty(self) -> float:
+        """The twin's penalty, per token."""
+        penalty, geometry = self.twin.penalty(), self._spec.geometry
+        return 0.0 if penalty is None else float(penalty) * geometry.planes / geometry.codebooks
 
     def _out_of_patience(self) -> bool:
         """Whether to stop; before that, whether to let the learning rate fall from now on."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..models import CONV_SPACE, CONV_TIMES, HISTORY, Spec
 from ..models.features import Place
 from ..models.parts import body_layers
-from .functions import activation, cell, cost, gate, rounded_weight
+from .functions import activation, cell, cost, gate, rounded_weight, weight_step
 
 State = tuple[Tensor, ...]
 
@@ -42,7 +42,12 @@ class Layer(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * spread)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
+    def step(self) -> Tensor:
+        """The size (outputs, 1) of one step of each output's weights."""
+        return weight_step(self.weight)
+
     def rounded(self, dtype: torch.dtype) -> Tensor:
+        """The weights as whole steps, in `dtype`, with gradients."""
         return rounded_weight(self.weight).to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,13 +76,13 @@ class Positions(nn.Module):
 class Head(nn.Module):
     """One plane's hidden layer and output."""
 
-    def __init__(self, spec: Spec, dropout: float) -> None:
+    def __init__(self, spec: Spec, dropout: float, layer: type[Layer] = Layer) -> None:
         super().__init__()
         self.dropout = dropout
         geometry, candidates = spec.geometry, len(spec.features.candidates)
-        self.layer = Layer(spec.hidden, spec.body_outputs + spec.symbol_inputs)
+        self.layer = layer(spec.hidden, spec.body_outputs + spec.symbol_inputs)
         self.site_bias = Positions(geometry.height, geometry.width, spec.hidden, 0.0)
-        self.output = Layer(geometry.symbols + candidates, spec.hidden, spread=0.02)
+        self.output = layer(geometry.symbols + candidates, spec.hidden, spread=0.02)
         with torch.no_grad():
             self.output.bias[geometry.symbols :] = 2.0  # a repeat is likely
 
@@ -97,6 +102,9 @@ class Twin(nn.Module):
     place outside the frame has, with this probability.
     """
 
+    #: What its layers are.
+    layer: type[Layer] = Layer
+
     def __init__(self, spec: Spec, *, dropout: float = 0.0, token_dropout: float = 0.0) -> None:
         super().__init__()
         self.spec = spec
@@ -106,13 +114,28 @@ class Twin(nn.Module):
         self.embedding = nn.Parameter(torch.randn(shape) * 0.5)
         self.position = Positions(geometry.height, geometry.width, spec.embedding, 0.1)
         self.body = nn.ModuleDict(
-            {name: Layer(outputs, inputs) for name, (outputs, inputs) in body_layers(spec).items()}
+            {
+                name: self.layer(outputs, inputs)
+                for name, (outputs, inputs) in body_layers(spec).items()
+            }
         )
         if spec.family == "lstm":
             with torch.no_grad():
                 self.body["lstm"].bias[spec.state : 2 * spec.state] = 1.5  # remember, at first
-        self.heads = nn.ModuleList(Head(spec, dropout) for _ in range(geometry.planes))
+        self.heads = nn.ModuleList(Head(spec, dropout, self.layer) for _ in range(geometry.planes))
         self._pad = max(max(abs(y), abs(x)) for _, y, x in spec.features.places)
+
+    def symbol_table(self) -> Tensor:
+        """The embeddings (planes, symbols + 1, E) as int8 activations, with gradients."""
+        return activation(self.embedding)
+
+    def position_table(self) -> Tensor:
+        """The sites' embeddings (sites, E) as int8 activations, with gradients."""
+        return activation(self.position())
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss, in bits a symbol, for reasons beside the tokens' cost."""
+        return None
 
     def forward(
         self,
@@ -147,7 +170,7 @@ class Twin(nn.Module):
             blind = taught.blind.view(-1, *[1] * (padded.ndim - 1))
             here = padded.masked_fill(blind, geometry.symbols)
             embedded_here = self._embed(here, dtype)
-        position = activation(self.position()).to(dtype)
+        position = self.position_table().to(dtype)
         position = position.view(1, 1, geometry.height, geometry.width, -1)
         parts = [self._at(embedded, place) for place in spec.features.window]
         parts += [position.expand(batch, frames, -1, -1, -1)]
@@ -179,7 +202,7 @@ class Twin(nn.Module):
         return torch.stack(costs, -1), state
 
     def _embed(self, padded: Tensor, dtype: torch.dtype) -> Tensor:
-        table = activation(self.embedding).to(dtype)
+        table = self.symbol_table().to(dtype)
         planes = [F.embedding(padded[..., k], table[k]) for k in range(len(table))]
         return torch.cat(planes, -1)
 

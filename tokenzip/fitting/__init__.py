@@ -1,0 +1,1 @@
+"""Networks fitted to the data that they are to compress, which then carry them."""

@@ -31,6 +31,7 @@ from tokenzip import codec
 from tokenzip.choosing import fits
 from tokenzip.grid import TokenGrid
 from tokenzip.models import Model
+from tokenzip.models.bundled import entries
 from tokenzip.predictors import HYBRID
 
 HERE = Path(__file__).resolve().parent
@@ -39,12 +40,13 @@ Clip = npt.NDArray[Any]
 
 @dataclass
 class Case:
-    """A data set, and the models to choose from."""
+    """A data set, and the models to choose from: by `model=`, or, by default, the bundled ones."""
 
     name: str
     clips: list[Clip]
     models: list[Model]
     alphabet: int = 1024
+    default: bool = False
 
 
 @dataclass
@@ -101,7 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         target = Path(options.markdown)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        heading = "## How good the automatic choice is"
+        target.write_text("\n".join([heading, "", *lines, ""]), encoding="utf-8")
     return 0 if good else 1
 
 
@@ -117,7 +120,8 @@ def measure(case: Case) -> Row:
     row = Row(case.name, len(case.clips), 0, Counter(), 0, 0, 0.0, 0.0, 0.0)
     with _Timed() as timed:
         for clip in case.clips:
-            blob = timed.encode(clip, model=case.models or None, **settings)
+            given = None if case.default else case.models or None
+            blob = timed.encode(clip, model=given, **settings)
             singles = [len(tokenzip.encode(clip, predictor="adaptive", **settings))]
             for model in fitting:
                 singles.append(len(tokenzip.encode(clip, model=model, **settings)))
@@ -189,12 +193,23 @@ def _cases(data: Path, count: int) -> list[Case]:
         cases.append(Case("commaVQ, model of drive", clips, [drive]))
         short = [clip[start : start + 100] for clip in clips for start in range(0, 1200, 300)]
         cases.append(Case("commaVQ, 100 frames, model of drive", short, [drive]))
+    bundled = [entry.load() for entry in entries()]
+    for name, pattern in (
+        ("drive", "drive/val.h5"),
+        ("encodec", "encodec/val.h5"),
+        ("commaVQ", "commavq/val_*.npy"),
+    ):
+        paths = [str(path) for path in sorted(data.glob(pattern))]
+        if paths:
+            clips = load_clips(paths)
+            clips = clips[:: max(1, len(clips) // count)][:count]
+            cases.append(Case(f"{name}, by default", clips, bundled, default=True))
     still = np.cumsum(chance.random((300, 8, 16)) < 0.05, axis=0)
     cases += [
         Case("binary latents", [(still % 2).astype(np.uint8)], both, 2),
         Case("18 bits in two fields", [_fields(still)], both, 512),
-        Case("random", [chance.integers(0, 1024, (300, 8, 16))], both),
-        Case("constant", [np.full((300, 8, 16), 700)], both),
+        Case("random", [chance.integers(0, 1024, (300, 8, 16))], bundled, default=True),
+        Case("constant", [np.full((300, 8, 16), 700)], bundled, default=True),
     ]
     return cases
 

@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows())]
     note = f"Speeds in tokens/s of one thread's CPU time. {machine_line(machine_info())}"
-    text = "\n".join([*lines, "", note, ""])
+    text = "\n".join(["## What encode does by default", "", *lines, "", note, ""])
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
     if arguments.markdown:
         arguments.markdown.parent.mkdir(parents=True, exist_ok=True)

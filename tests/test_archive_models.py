@@ -79,7 +79,7 @@ def test_no_model_in_every_clip(tmp_path: Path, model: tokenzip.Model, clip: np.
 
 
 def test_commands(tmp_path: Path, model: tokenzip.Model, clip: np.ndarray) -> None:
-    from tokenzip.cli.run import run
+    from tokenzip.cli.entry import run
 
     np.save(tmp_path / "clip.npy", clip)
     model.save(tmp_path / "m.safetensors")

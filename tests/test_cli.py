@@ -645,3 +645,9 @@ def test_completion_script_names_the_program(tz, monkeypatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     done = tz("--show-completion", "bash")
     assert done.code == 0 and "_TOKENZIP_COMPLETE" in done.out
+
+
+def test_the_package_s_run_can_be_called_again() -> None:
+    import tokenzip.cli
+
+    assert [tokenzip.cli.run(["--version"]) for _ in range(2)] == [0, 0]

@@ -19,7 +19,7 @@ from cli_process import ENVIRONMENT, PROGRAM, run
 from training_data import TINY, made, write_clips
 
 import tokenzip
-from tokenzip.cli.run import run as run_here
+from tokenzip.cli.entry import run as run_here
 from tokenzip.models import packed
 from tokenzip.models.file import Model
 from tokenzip.models.search import read_model
@@ -182,7 +182,7 @@ def test_without_torch(tmp_path: Path) -> None:
     np.save(tmp_path / "clip.npy", made(50))
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from tokenzip.cli.run import run\n"
+        "from tokenzip.cli.entry import run\n"
         "sys.exit(run(['compress', 'clip.npy', '--fit']))"
     )
     done = subprocess.run(

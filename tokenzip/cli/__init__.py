@@ -15,7 +15,7 @@ __all__ = ["main", "run"]
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: sys.argv[1:]) and return its exit code."""
-    from .run import run as run_arguments
+    from .entry import run as run_arguments
 
     return run_arguments(arguments)
 

@@ -88,7 +88,7 @@ def drive() -> Iterator[Outcome]:
         name = "drive/val solid" if solid else "drive/val per clip"
         ours = _ours(clips, solid)
         yield from _costs(name, ours)
-        theirs = _zpaq(clips, solid)
+        theirs = zpaq_size(clips, solid)
         yield Outcome(
             f"{name}: ratios",
             "-",
@@ -179,21 +179,30 @@ def _data(name: str) -> Clips:
     return load_clips([str(data_path(name))])
 
 
-def _zpaq(clips: Clips, solid: bool) -> int:
+def zpaq_size(clips: Clips, solid: bool) -> int:
     """zpaq's size of these clips, from the cache where it is known."""
-    digest = hashlib.sha256(b"solid" if solid else b"per clip")
-    for clip in clips:
-        digest.update(str(clip.shape).encode() + clip.astype("<u2").tobytes())
-    known: dict[str, int] = json.loads(ZPAQ_CACHE.read_text()) if ZPAQ_CACHE.is_file() else {}
-    key = digest.hexdigest()
-    if key not in known:
+
+    def compressed() -> int:
         lacking = bench.contenders()["zpaq -m5"]
         if lacking is not None:
             raise Skip(f"needs {lacking}")
         result = bench.compare(clips, alphabet=ALPHABET, compressors=["zpaq"], solid=solid)[0]
-        known[key] = result.compressed_bytes
-        ZPAQ_CACHE.parent.mkdir(exist_ok=True)
-        ZPAQ_CACHE.write_text(json.dumps(known, indent=1))
+        return result.compressed_bytes
+
+    return kept_size(ZPAQ_CACHE, "solid" if solid else "per clip", clips, compressed)
+
+
+def kept_size(cache: Path, how: str, clips: Clips, compressed: Callable[[], int]) -> int:
+    """The size of clips compressed in some way, from a cache by their hash where it is known."""
+    digest = hashlib.sha256(how.encode())
+    for clip in clips:
+        digest.update(str(clip.shape).encode() + clip.astype("<u2").tobytes())
+    known: dict[str, int] = json.loads(cache.read_text()) if cache.is_file() else {}
+    key = digest.hexdigest()
+    if key not in known:
+        known[key] = compressed()
+        cache.parent.mkdir(exist_ok=True)
+        cache.write_text(json.dumps(known, indent=1))
     return known[key]
 
 

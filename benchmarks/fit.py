@@ -15,7 +15,6 @@ out/fit.checkpoint. Exit status 1 if a goal is missed.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -24,7 +23,16 @@ from typing import Any
 
 import h5py
 import numpy as np
-from adaptive_goals import ALPHABET, REPOSITORY, Clips, Skip, _zpaq, at_most, data_path
+from adaptive_goals import (
+    ALPHABET,
+    REPOSITORY,
+    Clips,
+    Skip,
+    at_most,
+    data_path,
+    kept_size,
+    zpaq_size,
+)
 
 import tokenzip
 from tokenzip.bench.machine import machine_info, machine_line
@@ -49,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = _fitted(clips, options)
     sizes: dict[str, int] = {"adaptive solid": _adaptive(clips)}
     try:
-        sizes["zpaq -m5 solid"] = _zpaq(clips, solid=True)
+        sizes["zpaq -m5 solid"] = zpaq_size(clips, solid=True)
     except Skip as reason:
         say(f"zpaq is left out: {reason}")
     rows = [*sizes.items(), ("fitted, solid", found["bytes"])]
@@ -145,19 +153,12 @@ class _Lines:
 
 def _adaptive(clips: Clips) -> int:
     """The adaptive predictor's size of these clips, from the cache where it is known."""
-    digest = hashlib.sha256(b"adaptive solid")
-    for clip in clips:
-        digest.update(str(clip.shape).encode() + clip.astype("<u2").tobytes())
-    cache = OUT / "adaptive_reference.json"
-    known: dict[str, int] = json.loads(cache.read_text()) if cache.is_file() else {}
-    key = digest.hexdigest()
-    if key not in known:
+
+    def compressed() -> int:
         say("compressing by the adaptive predictor ...")
-        known[key] = len(
-            tokenzip.encode(clips, alphabet=ALPHABET, predictor="adaptive", solid=True)
-        )
-        cache.write_text(json.dumps(known, indent=1))
-    return known[key]
+        return len(tokenzip.encode(clips, alphabet=ALPHABET, predictor="adaptive", solid=True))
+
+    return kept_size(OUT / "adaptive_reference.json", "adaptive solid", clips, compressed)
 
 
 def say(text: str) -> None:

@@ -11,21 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 
 import make_fixtures
-from make_fixtures import FIXTURES, FOLDER, MANIFEST, described, path
+from make_fixtures import FIXTURES, FOLDER, MANIFEST, assert_same, described, path
 
 import tokenzip
 
 RECORDED: dict[str, Any] = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
-
-
-def as_list(tokens: Any) -> list[np.ndarray]:
-    return tokens if isinstance(tokens, list) else [tokens]
 
 
 def test_nothing_is_missing() -> None:
@@ -48,10 +43,7 @@ class TestFixture:
 
     def test_decodes_to_its_recipe(self, name: str) -> None:
         decoded, wanted = tokenzip.decode(path(name).read_bytes()), FIXTURES[name].recipe()
-        assert isinstance(decoded, list) == isinstance(wanted, list)
-        for a, b in zip(as_list(decoded), as_list(wanted), strict=True):
-            assert (a.dtype, a.shape) == (b.dtype, b.shape)
-            assert np.array_equal(a, b)
+        assert_same(decoded, wanted)
 
     def test_is_written_again_to_the_same_bytes(self, name: str) -> None:
         assert FIXTURES[name].encode() == path(name).read_bytes()

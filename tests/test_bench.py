@@ -372,12 +372,12 @@ def test_goals_script_remembers_zpaq(
     monkeypatch.setattr(goals.bench, "contenders", lambda: {"zpaq -m5": None})
     monkeypatch.setattr(goals.bench, "compare", compare)
     clips = [np.arange(6), np.arange(3)]
-    assert [goals._zpaq(clips, solid) for solid in (False, True, False, True)] == (
+    assert [goals.zpaq_size(clips, solid) for solid in (False, True, False, True)] == (
         [101, 102, 101, 102]
     )
-    assert goals._zpaq(clips[:1], False) == 103
+    assert goals.zpaq_size(clips[:1], False) == 103
     assert calls == [False, True, False]
     monkeypatch.setattr(goals.bench, "contenders", lambda: {"zpaq -m5": "the program zpaq"})
-    assert goals._zpaq(clips, False) == 101
+    assert goals.zpaq_size(clips, False) == 101
     with pytest.raises(goals.Skip, match="the program zpaq"):
-        goals._zpaq([np.arange(9)], False)
+        goals.zpaq_size([np.arange(9)], False)

@@ -37,7 +37,7 @@ from make_bundled_fixtures import (
     path_for,
     tokens_for,
 )
-from make_fixtures import described
+from make_fixtures import as_list, assert_same, described
 
 import tokenzip
 from tokenzip.blob import Candidate, Choice, CodedChunk, write_blob
@@ -55,10 +55,6 @@ GRID = "02 02 23 02 00 00 00000000 00000000"
 
 def blob_of(fields: str, version: int = 2) -> bytes:
     return with_fields(bytes.fromhex(fields + GRID), bytes(2), version)
-
-
-def as_list(tokens: Any) -> list[np.ndarray]:
-    return tokens if isinstance(tokens, list) else [tokens]
 
 
 class TestFields:
@@ -201,10 +197,7 @@ class TestFixture:
     def test_decodes_to_its_recipe(self, name: str) -> None:
         decoded = tokenzip.decode(path(name).read_bytes(), model=GIVEN)
         wanted = FIXTURES[name].recipe()
-        assert isinstance(decoded, list) == isinstance(wanted, list)
-        for a, b in zip(as_list(decoded), as_list(wanted), strict=True):
-            assert (a.dtype, a.shape) == (b.dtype, b.shape)
-            assert np.array_equal(a, b)
+        assert_same(decoded, wanted)
 
     def test_is_written_again_to_the_same_bytes(self, name: str) -> None:
         assert encoded(name) == path(name).read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,7 @@ from tokenzip.training.export import export  # noqa: E402
 from tokenzip.training.loop import Loop, Outcome  # noqa: E402
 from tokenzip.training.options import Options  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = tuple(TINY[name] for name in ("embedding", "state", "hidden"))
     monkeypatch.setattr(fitting, "LEAST_BYTES", 0)
     monkeypatch.setattr(sizes, "SIZES", {"tiny": tiny, "small": tiny})
-    monkeypatch.setattr(fitting, "_BATCH", {"cpu": 192})
+    monkeypatch.setattr(fitting, "batch_symbols", lambda device: 192)
 
 
 @pytest.fixture

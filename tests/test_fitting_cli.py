@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from bundled_models import bring_along
 from cli_process import ENVIRONMENT, PROGRAM, run
 from training_data import TINY, made, write_clips
 
@@ -23,6 +25,13 @@ from tokenzip.cli.entry import run as run_here
 from tokenzip.models import packed
 from tokenzip.models.file import Model
 from tokenzip.models.search import read_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
+
+from make_fixtures import lively
+from make_network_fixtures import FOLDER as MODELS
+
+VIDEO = MODELS / "lstm_video.safetensors"
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def generous(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tiny = tuple(TINY[name] for name in ("embedding", "state", "hidden"))
     monkeypatch.setattr(fitting, "LEAST_BYTES", 0)
     monkeypatch.setattr(fitting, "decide", decide)
-    monkeypatch.setattr(fitting, "_BATCH", {"cpu": 192})
+    monkeypatch.setattr(fitting, "batch_symbols", lambda device: 192)
     monkeypatch.setattr(sizes, "SIZES", {"tiny": tiny, "small": tiny})
     monkeypatch.chdir(tmp_path)
 
@@ -212,3 +221,28 @@ def test_terminated_and_gone_on_with(tmp_path: Path) -> None:
     last = errors.decode().splitlines()[-2:]
     assert "stopped at step" in last[0] and "goes on from clips.h5.tkz.fit" in last[0]
     assert sorted(os.listdir(tmp_path)) == ["clips.h5", "clips.h5.tkz.fit"]
+
+
+@pytest.mark.parametrize("predictor", ["auto", "hybrid", "lstm"])
+@pytest.mark.parametrize("command", ["compress", "pack"])
+def test_without_a_network_it_is_what_a_network_was_judged_against(
+    command: str, predictor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict weighs a network against encode's default (which tries the bundled models)."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.import_module(f"tokenzip.cli.{command}"), "fitted", _no_network)
+    bring_along(monkeypatch, tmp_path / "bundled", {"video-1": Model.load(VIDEO)})
+    tokens = lively((520, 10, 4), 24, "<u2", 6, calm=80)
+    np.save("clip.npy", tokens)
+    assert run_here([command, "clip.npy", "--fit", "--predictor", predictor, "-o", "out"]) == 0
+    if command == "compress":
+        blob = Path("out").read_bytes()
+        assert blob == tokenzip.encode(tokens)
+        assert tokenzip.inspect(blob).bundled == 1
+    else:
+        assert tokenzip.open("out")["clip"].info.bundled == 1
+
+
+def _no_network(*_: Any, **__: Any) -> None:
+    """As fitted(), where none pays."""

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 import make_network_fixtures
 import reference_hybrid_decoder
 import reference_network_decoder as reference
-from make_fixtures import described, digest
+from make_fixtures import as_list, assert_same, described, digest
 from make_network_fixtures import (
     FAMILIES,
     FIXTURES,
@@ -37,10 +36,6 @@ import tokenzip
 from tokenzip.models import Model
 
 RECORDED: dict[str, Any] = json.loads(MANIFEST.read_text())
-
-
-def as_list(tokens: Any) -> list[np.ndarray]:
-    return tokens if isinstance(tokens, list) else [tokens]
 
 
 def test_nothing_is_missing() -> None:
@@ -74,10 +69,7 @@ class TestFixture:
     def test_decodes_to_its_recipe(self, name: str) -> None:
         decoded = tokenzip.decode(path(name).read_bytes(), model=model_of(name))
         wanted = FIXTURES[name].recipe()
-        assert isinstance(decoded, list) == isinstance(wanted, list)
-        for a, b in zip(as_list(decoded), as_list(wanted), strict=True):
-            assert (a.dtype, a.shape) == (b.dtype, b.shape)
-            assert np.array_equal(a, b)
+        assert_same(decoded, wanted)
 
     def test_is_written_again_to_the_same_bytes(self, name: str) -> None:
         assert encoded(name) == path(name).read_bytes()

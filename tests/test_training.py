@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -39,14 +38,7 @@ from tokenzip.training.options import Options  # noqa: E402
 from tokenzip.training.train import run  # noqa: E402
 from tokenzip.training.twin import Twin  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow where other tests keep the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def codes(model: Model, clips: list[np.ndarray]) -> None:

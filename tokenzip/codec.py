@@ -319,18 +319,15 @@ class Codec:
             return Chosen(resolve(self.predictor, models[0].spec.family), models[0])
         if self.embed_model:
             raise OptionError("embed_model takes a single model, not a list or folder of them")
-        if self.predictor == "auto":
-            models = [model for model in models if fits(model.spec.geometry, grids)]
-            return self._cheapest(grids, models)
-        if self.predictor != HYBRID:
+        if self.predictor not in ("auto", HYBRID):
             raise OptionError(
                 f"with several models the predictor is auto or {HYBRID}, not {self.predictor}; "
                 "give a single model"
             )
         fitting = [model for model in models if fits(model.spec.geometry, grids)]
-        if not fitting:
+        if not fitting and self.predictor == HYBRID:
             raise ModelMismatchError("none of the models is for these frames and this alphabet")
-        return self._cheapest(grids, fitting, adaptive=False)
+        return self._cheapest(grids, fitting, adaptive=self.predictor == "auto")
 
     def _cheapest(
         self, grids: list[TokenGrid], models: list[Model], *, adaptive: bool = True

@@ -358,7 +358,7 @@ def compress(
         chunk_frames=chunk_frames,
         solid=solid,
         threads=threads,
-        model=model[0] if model and len(model) == 1 else model or None,
+        model=one_or_all(model),
         embed_model=embed_model,
         backend=backend,
         device=device,
@@ -569,6 +569,11 @@ def bench(
             frames=frames,
         )
     )
+
+
+def one_or_all(model: list[str] | None) -> str | list[str] | None:
+    """What --model, given once or several times, means as `model=`."""
+    return model[0] if model and len(model) == 1 else model or None
 
 
 def _decoder(

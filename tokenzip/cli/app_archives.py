@@ -23,6 +23,7 @@ from .app import (
     _leave,
     _session,
     app,
+    one_or_all,
 )
 
 _TOKENS = "Token files"
@@ -221,7 +222,7 @@ def pack(
         "predictor": None if predictor == "auto" else predictor,
         "chunk_frames": chunk_frames,
         "threads": threads,
-        "model": model[0] if model and len(model) == 1 else model or None,
+        "model": one_or_all(model),
         "backend": None if backend == "auto" else backend,
         "device": device,
     }

@@ -20,10 +20,10 @@ from ..files.named import Member, join_names
 from ..files.raw import parse_dtype, parse_shape
 from ..files.read import READABLE_SUFFIXES, STDIN, TokenFile, read_tokens
 from ..files.reasons import os_error_text
-from ..models.bundled import by_number
 from ..training.interrupt import TrainingInterrupted
 from .compiling import warm_up
 from .fit import FitWish, checkpoint_of, fitted, remove_checkpoint
+from .info import predictor_text
 from .loading import labels_of
 from .session import Session, binary_stdout, printable
 from .targets import (
@@ -41,9 +41,6 @@ from .work import each
 
 if TYPE_CHECKING:
     from ..blob import BlobInfo
-
-
-_EXIT_SIGNAL = 128
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,7 @@ def compress(session: Session, arguments: Sequence[str], options: CompressOption
         long = options.fit is None
         return each(session, jobs, lambda job: job.sources[0].path, work, long=long)
     except TrainingInterrupted as stop:
-        session.say(f"tokenzip: {printable(str(stop))}")
-        session.interrupted()
-        return _EXIT_SIGNAL + stop.number
+        return session.stopped(str(stop), stop.number)
 
 
 def _plan(sources: list[Source], arguments: Sequence[str], options: CompressOptions) -> list[_Job]:
@@ -187,7 +182,7 @@ def _fitted_codec(
     """The codec with a network of the arrays' own, or without one where none pays."""
     model = fitted(session, arrays, wished, codec, checkpoint)
     if model is None:
-        return replace(codec, predictor="adaptive")
+        return replace(codec, predictor="auto")
     return replace(codec, model=model, embed_model=True)
 
 
@@ -303,21 +298,15 @@ def _remove(path: str, before: os.stat_result | None) -> None:
     remove_source(path)
 
 
-def _chosen(info: BlobInfo) -> str:
-    """The predictor, and its model where that comes with tokenzip."""
-    if info.bundled is None:
-        return info.predictor
-    return f"{info.predictor} with {by_number(info.bundled).name}"
-
-
 def _line(job: _Job, size: int, info: BlobInfo, seconds: float, *, verified: bool) -> str:
     first = job.sources[0].path
     name = first if len(job.sources) == 1 else f"{len(job.sources)} files"
+    chosen = predictor_text(info.predictor, info.bundled)
     if not info.tokens:
         return f"{printable(name)} -> {printable(job.target)}: no tokens, {size:,} bytes"
     return (
         f"{printable(name)} -> {printable(job.target)}: {info.tokens:,} tokens, "
         f"{info.raw_bytes:,} -> {size:,} bytes, {info.raw_bytes / size:.3f}x, "
-        f"{8 * size / info.tokens:.3f} bits/token, {seconds:.1f} s, {_chosen(info)}"
+        f"{8 * size / info.tokens:.3f} bits/token, {seconds:.1f} s, {chosen}"
         + (", verified" if verified else "")
     )

@@ -13,15 +13,13 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import OptionError, TokenzipError
-from .session import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ReaderGone, Session
+from .session import EXIT_FAILED, EXIT_OK, EXIT_SIGNAL, EXIT_USAGE, ReaderGone, Session
 
 # typer brings its own copy of click since 0.25 and uses the installed one before; this is the base
 # of its usage errors in both.
 _CLICK_ERROR: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
-
-_EXIT_SIGNAL = 128  # plus the signal's number, as shells count: 130 Ctrl-C, 143 SIGTERM
 
 
 class Interrupted(BaseException):
@@ -89,11 +87,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (ReaderGone, BrokenPipeError):
         _silence("stdout")
         _silence("stderr")
-        return _EXIT_SIGNAL + int(getattr(signal, "SIGPIPE", 13))
+        return EXIT_SIGNAL + int(getattr(signal, "SIGPIPE", 13))
     except Interrupted as stop:
         with contextlib.suppress(OSError):
             session.interrupted()
-        return _EXIT_SIGNAL + stop.number
+        return EXIT_SIGNAL + stop.number
 
 
 def _run(args: list[str], session: Session) -> int:
@@ -109,7 +107,7 @@ def _run(args: list[str], session: Session) -> int:
         text = " ".join(described.format_message().split()).rstrip(".")
         return session.fatal(error, EXIT_USAGE, text + hint)
     except typer.Abort:
-        return _EXIT_SIGNAL + int(signal.SIGINT)
+        return EXIT_SIGNAL + int(signal.SIGINT)
     except OptionError as error:
         return session.fatal(error, EXIT_USAGE)
     except SystemExit as leaving:  # how typer ends after showing a completion script

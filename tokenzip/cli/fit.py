@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, OptionError, ShapeError
-from ..fitting.api import DEFAULT_MINUTES, need_torch
+from ..fitting.api import DEFAULT_MINUTES, NEEDS_TORCH
+from ..training.api import need_torch
 from ..training.clips import open_clips
 from .session import Session, printable
 from .watching import watch
@@ -65,7 +66,7 @@ def wish(
         raise OptionError("a network alone learns nothing: --solid takes --predictor hybrid")
     if minutes is not None and not 0 < minutes < float("inf"):
         raise OptionError(f"--fit-minutes must be above 0, not {minutes}")
-    need_torch()
+    need_torch(NEEDS_TORCH)
     from ..fitting.sizes import SIZES
 
     if size is not None and size not in SIZES:

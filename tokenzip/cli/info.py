@@ -19,7 +19,7 @@ from .work import each
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..blob import BlobInfo, Candidate, GridInfo
+    from ..blob import BlobInfo, GridInfo
 
 _SHOWN_ROWS = 24
 
@@ -124,8 +124,8 @@ def choice_text(header: BlobInfo) -> str:
     if header.choice is None:
         return "nothing is said of other predictors"
     costs = [
-        f"{candidate.bits_per_token:.3f} bits/token {_candidate_name(candidate)}"
-        for candidate in header.choice.candidates
+        f"{one.bits_per_token:.3f} bits/token {predictor_text(one.predictor, one.model)}"
+        for one in header.choice.candidates
     ]
     return (
         f"{header.predictor}: of {header.choice.tokens:,} tokens tried, {costs[0]}, against "
@@ -133,12 +133,13 @@ def choice_text(header: BlobInfo) -> str:
     )
 
 
-def _candidate_name(candidate: Candidate) -> str:
-    if candidate.model is None:
-        return candidate.predictor
-    if isinstance(candidate.model, int):
-        return f"{candidate.predictor} with {_bundled_name(candidate.model)}"
-    return f"{candidate.predictor} with a model that was given"
+def predictor_text(predictor: str, model: int | str | None) -> str:
+    """A predictor and its model, which is one as in blob.Candidate, for people."""
+    if model is None:
+        return predictor
+    if isinstance(model, int):
+        return f"{predictor} with {_bundled_name(model)}"
+    return f"{predictor} with a model that was given"
 
 
 def _bundled_name(number: int) -> str:

@@ -31,8 +31,6 @@ from .compiling import warm_up
 from .fit import FitWish, checkpoint_of, fitted, remove_checkpoint
 from .session import Session, printable
 
-_EXIT_SIGNAL = 128
-
 
 @dataclass(frozen=True)
 class PackOptions:
@@ -59,9 +57,7 @@ def pack(session: Session, arguments: Sequence[str], options: PackOptions) -> in
     try:
         return _pack(session, arguments, options)
     except TrainingInterrupted as stop:
-        session.say(f"tokenzip: {printable(str(stop))} with --resume")
-        session.interrupted()
-        return _EXIT_SIGNAL + stop.number
+        return session.stopped(f"{stop} with --resume", stop.number)
 
 
 def _pack(session: Session, arguments: Sequence[str], options: PackOptions) -> int:
@@ -150,7 +146,7 @@ def _with_network(
         codec = Codec(**options.coding)
         model = fitted(session, some.arrays, options.fit, codec, checkpoint, tokens=some.tokens)
     if model is None:
-        return {**options.coding, "predictor": "adaptive"}
+        return {**options.coding, "predictor": "auto"}
     archive.add_model(model.identity.hex(), packed(model))
     return {**options.coding, "model": model}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_SIGNAL = 128  # plus the signal's number, as shells count: 130 Ctrl-C, 143 SIGTERM
 
 
 def printable(text: str) -> str:
@@ -135,6 +136,12 @@ class Session:
         if self.json:
             fields = {"error": {"type": "Interrupted", "message": "interrupted"}}
             self._print_json(fields, ok=False)
+
+    def stopped(self, text: str, number: int) -> int:
+        """Say how far a run came that signal `number` ended; returns the exit code."""
+        self.say(f"tokenzip: {printable(text)}")
+        self.interrupted()
+        return EXIT_SIGNAL + number
 
     def finish(self) -> int:
         """Print the JSON document if one was asked for; returns the exit code."""

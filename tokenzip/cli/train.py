@@ -17,8 +17,6 @@ from ..training.clips import inferred_alphabet, open_clips
 from .session import Session, printable
 from .watching import watch
 
-_EXIT_SIGNAL = 128
-
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -66,9 +64,7 @@ def train(session: Session, data: Sequence[str], chosen: TrainOptions) -> int:
                 note=session.note,
             )
         except TrainingInterrupted as stop:
-            session.say(f"tokenzip: {printable(str(stop))}")
-            session.interrupted()
-            return _EXIT_SIGNAL + stop.number
+            return session.stopped(str(stop), stop.number)
     _tell(session, chosen, model)
     return session.finish()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingDependencyError
+from ..training.api import need_torch
 from ..training.clips import Data, open_clips
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Minutes of training if no budget is named.
 DEFAULT_MINUTES = 20.0
+
+#: What torch is needed for, in words.
+NEEDS_TORCH = "fitting a network"
 
 
 def fit(
@@ -70,7 +73,7 @@ def fit(
         TrainingMemoryError: a step does not fit into memory.
         MissingDependencyError: torch is not installed.
     """
-    need_torch()
+    need_torch(NEEDS_TORCH)
     from .fit import FitOptions
     from .fit import fit as run
 
@@ -90,13 +93,3 @@ def fit(
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     return model
-
-
-def need_torch() -> None:
-    """Raise MissingDependencyError if torch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "fitting a network needs torch: pip install 'tokenzip[train]'"
-        ) from error

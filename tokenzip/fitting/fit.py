@@ -27,14 +27,12 @@ from ..training.compact import CompactTwin
 from ..training.distributed import World, world
 from ..training.interrupt import Interruptions, TrainingInterrupted
 from ..training.loop import Loop, Outcome, Progress
-from ..training.options import Options
+from ..training.options import Options, batch_symbols
 from . import sizes
 from .decide import Verdict, decide
 
 #: Bit-packed bytes of data below which no network was found to pay.
 LEAST_BYTES = 250_000
-#: Symbols a step: many small steps learn faster than few large ones.
-_BATCH = {"cpu": 2048, "cuda": 16384}
 #: Frames of a segment, for large frames, and segments that follow one another: short ones make
 #: room for more clips in a step.
 _SEGMENT, _SEGMENTS = 4, 10
@@ -225,7 +223,7 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         sizes={"embedding": spec.embedding, "state": spec.state, "hidden": spec.hidden},
         minutes=options.minutes,
         steps=options.steps,
-        batch=_BATCH[here.device.type],
+        batch=batch_symbols(here.device.type),
         segment=None if small else _SEGMENT,
         segments=6 if small else _SEGMENTS,
         lr=_LEARNING_RATE,

@@ -161,11 +161,11 @@ def train(
     )
 
 
-def need_torch() -> None:
-    """Raise MissingDependencyError if torch is not installed."""
+def need_torch(what: str = "training") -> None:
+    """Raise MissingDependencyError, which says for what, if torch is not installed."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "training needs torch: pip install 'tokenzip[train]'"
+            f"{what} needs torch: pip install 'tokenzip[train]'"
         ) from error

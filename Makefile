@@ -22,11 +22,11 @@ endif
 
 DATA ?= $(or $(TOKENZIP_DATA),../shared/data)
 
-.PHONY: help demo test test-slow test-gpu lint format bench goals results clean
+.PHONY: help demo test test-slow test-gpu lint format docs bench goals peers results clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
-	@echo "other targets: test-slow test-gpu lint format bench goals results clean"
+	@echo "other targets: test-slow test-gpu lint format docs bench goals peers results clean"
 
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
@@ -52,6 +52,10 @@ format: $(DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+# The pages of docs/ as a site in out/site; `mkdocs serve` shows it while it is written.
+docs: $(DEV)
+	$(PY) -m mkdocs build --quiet
+
 # The comparison on the built-in sample; benchmarks/ratio.py takes any token files.
 bench: $(LIGHT)
 	$(PY) -m tokenzip bench
@@ -60,8 +64,14 @@ bench: $(LIGHT)
 goals: $(LIGHT)
 	$(PY) benchmarks/adaptive_goals.py
 
-# Everything in benchmarks/RESULTS.md, measured anew; about ten minutes.
-results: $(LIGHT)
+# tokenzip and re-implementations of its peers, each trained for ten minutes of one core, then
+# measured: an hour. Needs the token data (TOKENZIP_DATA) and torch. cmix and lstm-compress join in
+# with PEERS="--cmix PATH --lstm-compress PATH".
+peers: $(DEV)
+	$(PY) benchmarks/peers.py $(PEERS) --markdown out/results/7.md --plot benchmarks/peers.png
+
+# Everything in benchmarks/RESULTS.md, measured anew; about ten minutes, and an hour for the peers.
+results: $(LIGHT) peers
 	-$(PY) benchmarks/adaptive_goals.py --markdown out/results/0.md
 	$(PY) benchmarks/ratio.py $(DATA)/commavq/example.npy --alphabet 1024 \
 		--title "commaVQ example" --markdown out/results/1.md --plot out/results/commavq.png
@@ -73,7 +83,7 @@ results: $(LIGHT)
 	$(PY) benchmarks/defaults.py --markdown out/results/5.md
 	$(PY) benchmarks/choice.py --clips 6 --markdown out/results/6.md
 	{ echo "# Results"; echo; echo "Written by \`make results\`; do not edit by hand."; \
-		for part in 0 1 2 3 4 5 6; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
+		for part in 0 1 2 3 4 5 6 7; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \

@@ -45,8 +45,8 @@ NETWORKS: dict[str, type[Peer]] = {
 }
 OURS = "tokenzip"
 COMMITTED = Path(__file__).parent / "models" / "drive_lstm_base.safetensors"
-#: Steps after which tokenzip's training is taken to have its speed.
-_TRIAL = 60
+#: Steps of two short trainings, whose difference is what steps take.
+_TRIALS = 20, 120
 
 _say = Console(stderr=True).print
 
@@ -73,12 +73,14 @@ def trained_model(weights: Path, minutes: float) -> Path:
     if not path.is_file():
         data, seconds = data_path("drive/train.h5"), []
         path.parent.mkdir(parents=True, exist_ok=True)
-        for steps in (_TRIAL // 3, _TRIAL):
+        for steps in (2, *_TRIALS):  # the first one compiles
             begin = time.process_time()
             _train(data, steps, path)
             seconds.append(time.process_time() - begin)
-        each = (seconds[1] - seconds[0]) / (_TRIAL - _TRIAL // 3)
-        steps = max(1, round((60 * minutes - seconds[0]) / each) + _TRIAL // 3)
+        each = (seconds[2] - seconds[1]) / (_TRIALS[1] - _TRIALS[0])
+        steps = _TRIALS[1] + round((60 * minutes - seconds[2]) / each)
+        if each <= 0 or steps <= _TRIALS[1]:
+            raise Skip(f"{minutes:g} minutes are too few to train for")
         path.unlink()
         _say(f"training tokenzip's lstm base for {steps} steps, {minutes:g} minutes of one core")
         _train(data, steps, path)

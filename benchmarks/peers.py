@@ -139,8 +139,8 @@ def markdown(measured: Sequence[Row]) -> str:
         "",
         f"{first.grids} clips of drive/val.h5, {frames} frames each, {first.tokens:,} tokens, "
         "coded clip by clip; every round trip verified at the batch size that wrote it. Models "
-        "were trained on drive/train.h5 for the time of one processor core that is given, and are not "
-        "in the sizes; those of peers are 32-bit floats, tokenzip's are packed integers. General "
+        "were trained on drive/train.h5 for the time of one processor core that is given, and are "
+        "not in the sizes; those of peers are 32-bit floats, tokenzip's are packed integers. General "
         "compressors: the best of six byte layouts.",
         "",
         machine_line(bench.machine_info()),

@@ -3,8 +3,8 @@
     make soak MINUTES=30
 
 Every array that comes back is compared. In the end memory and open files must be where they were
-after the first fifth of the time: a leak of a few bytes an operation would show in thousands of them.
-The result is a line of JSON; tests/RELIABILITY.md has the last one.
+after the first fifth of the time: a leak in any operation adds up over thousands of them. The
+result is printed as JSON; tests/RELIABILITY.md has the last one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What holds for any array, of every predictor: hypothesis draws the arrays.
 
-test_codec.py does this for the predictors without a model; here are the networks, and what becomes of
-blobs that are cut off, put one behind the other, or read in parts.
+test_codec.py does this for the predictors without a model; here are the networks, and what becomes
+of blobs that are cut off, put one behind the other, or read in parts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encode a fixed set of small arrays and print the SHA-256 of every blob: one process of the battery.
+"""Encode a fixed set of small arrays and print the SHA-256 of every blob: one process of many.
 
     PYTHONPATH=. python tests/determinism/cases.py [--tiny] [--match WORD] [--threads N] ...
 
@@ -24,10 +24,10 @@ from typing import Any
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 sys.path.insert(0, str(FIXTURES))
 
-import numpy as np
-from make_fixtures import digest, lively, noise
+import numpy as np  # noqa: E402
+from make_fixtures import digest, lively, noise  # noqa: E402
 
-import tokenzip
+import tokenzip  # noqa: E402
 
 MODELS = FIXTURES / "network_v1"
 FRAMES: dict[str, tuple[tuple[int, ...], int]] = {

@@ -29,7 +29,7 @@ ARCHIVES = sorted(FIXTURES.rglob("*.h5"))
 MODELS = sorted(FIXTURES.rglob("*.safetensors"))
 
 #: Tokens that plain Python decodes in a second or two; a blob of more is for `make test-slow`.
-FEW = {0: 10**6, 1: 500, 2: 1200, 3: 1200, 4: 400}
+FEW = {0: 10**6, 1: 400, 2: 900, 3: 900, 4: 300}
 
 
 def parameters() -> Iterator[object]:

@@ -45,7 +45,7 @@ test-gpu: $(DEV)
 	@$(PY) -c "import torch; c = torch.cuda; print('GPU:', c.get_device_name() if c.is_available() else 'none')"
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 
-# One blob in every process: the whole matrix of settings, about 15 minutes of CPU.
+# One blob in every process: the whole matrix of settings, about 5 minutes of CPU.
 determinism: $(DEV)
 	$(PY) -m pytest tests/test_determinism.py
 

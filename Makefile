@@ -22,11 +22,13 @@ endif
 
 DATA ?= $(or $(TOKENZIP_DATA),../shared/data)
 
-.PHONY: help demo test test-slow test-gpu lint format docs bench goals peers results clean
+.PHONY: help demo test test-slow test-gpu determinism determinism-versions soak lint format docs \
+	bench goals peers results clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
-	@echo "other targets: test-slow test-gpu lint format docs bench goals peers results clean"
+	@echo "other targets: test-slow test-gpu determinism determinism-versions soak lint format docs"
+	@echo "               bench goals peers results clean"
 
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
@@ -42,6 +44,19 @@ test-slow: $(DEV)
 test-gpu: $(DEV)
 	@$(PY) -c "import torch; c = torch.cuda; print('GPU:', c.get_device_name() if c.is_available() else 'none')"
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
+
+# One blob in every process: the whole matrix of settings, about 5 minutes of CPU.
+determinism: $(DEV)
+	$(PY) -m pytest tests/test_determinism.py
+
+# The same with the oldest versions that pyproject.toml admits, and the newest.
+determinism-versions: $(DEV)
+	$(PY) tests/determinism/versions.py
+
+# Mixed work in several processes; memory and open files must stay flat.
+MINUTES ?= 30
+soak: $(DEV)
+	PYTHONPATH=. $(PY) tests/soak.py --minutes $(MINUTES)
 
 lint: $(DEV)
 	$(PY) -m ruff check .

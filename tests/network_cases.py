@@ -18,16 +18,23 @@ COPY_BITS = 3
 
 
 def tiny_model(
-    family: str, frame: tuple[int, ...], alphabet: int, seed: int = 0, *, coarse: bool = False
+    family: str,
+    frame: tuple[int, ...],
+    alphabet: int,
+    seed: int = 0,
+    *,
+    coarse: bool = False,
+    **sizes: int,
 ) -> Model:
     """A random model with a liking for the symbol of the frame before, so that it compresses.
 
     All else is as random as in random_model, but its say in the scores is less.
 
     coarse: of few different integers, so that it takes a few kilobytes where it is embedded.
+    sizes: instead of the tiny ones.
     """
     squeeze = 2 if family == "conv3d" else 0
-    spec = random_spec(family, frame, alphabet, squeeze=squeeze, **TINY)
+    spec = random_spec(family, frame, alphabet, **{"squeeze": squeeze, **TINY, **sizes})
     model = random_model(spec, seed)
     tensors: dict[str, Any] = dict(model.tensors)
     copy = spec.geometry.symbols + spec.features.candidates.index((1, 0, 0))

@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import reference_adaptive_decoder as reference
+from reference import adaptive_decoder as reference
 
 from tokenzip.coding import logarithms, tables, weights
 from tokenzip.predictors.adaptive import (

@@ -11,8 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import reference_adaptive_decoder as reference
-import reference_blob_decoder
+from reference import adaptive_decoder as reference
+from reference import blob_decoder
 
 import tokenzip
 from tokenzip.predictors.adaptive import AdaptiveCoder
@@ -106,7 +106,7 @@ def test_whole_blobs(solid: bool) -> None:
     """A blob read with nothing but the three reference decoders."""
     grids = [lively((30, 4, 6), 50), lively((26, 4, 6), 50, 1)]
     blob = tokenzip.encode(grids, alphabet=50, predictor="adaptive", solid=solid, chunk_frames=16)
-    parsed = reference_blob_decoder.parse(blob)
+    parsed = blob_decoder.parse(blob)
     assert (parsed.predictor, parsed.parameters, parsed.flags) == (1, b"\1", 1 + 2 * solid)
     group = reference.Decoder(50, (4, 6), sum(grid.size for grid in grids))
     for grid, info in zip(grids, parsed.grids, strict=True):

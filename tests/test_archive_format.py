@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from reference_archive_reader import by_index, by_walking, records
+from reference.archive_reader import by_index, by_walking, records
 
 import tokenzip
 from tokenzip.archive.contents import ROW

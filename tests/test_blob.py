@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference_blob_decoder import parse
+from reference.blob_decoder import parse
 
 import tokenzip
 from tokenzip.blob import CodedChunk, CodedGrid, chunk_bounds, chunk_count, read_header, write_blob

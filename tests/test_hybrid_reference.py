@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_adaptive_decoder as adaptive
-import reference_hybrid_decoder as reference
-import reference_network_decoder as network
 from network_cases import calm_tokens, flat, noise, tiny_model
+from reference import adaptive_decoder as adaptive
+from reference import hybrid_decoder as reference
+from reference import network_decoder as network
 
 import tokenzip
 from tokenzip.predictors.adaptive.contexts import context_set

@@ -16,9 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 
 import make_network_fixtures
-import reference_hybrid_decoder
-import reference_network_decoder as reference
-from make_fixtures import as_list, assert_same, described, digest
+from make_fixtures import assert_same, described, digest
 from make_network_fixtures import (
     FAMILIES,
     FIXTURES,
@@ -31,6 +29,7 @@ from make_network_fixtures import (
     path,
     predictor_of,
 )
+from reference import network_decoder as reference
 
 import tokenzip
 from tokenzip.models import Model
@@ -87,15 +86,6 @@ def test_some_are_in_lanes() -> None:
     for name in ("lstm_lanes", "conv3d_lanes", "lstm_hybrid_lanes", "conv3d_hybrid_lanes"):
         blob = path(name).read_bytes()
         assert tokenzip.inspect(blob).tokens == 6400  # three lanes: FORMAT.md, section 10.6
-
-
-@pytest.mark.parametrize("name", [name for name in FIXTURES if "_hybrid_" in name])
-def test_hybrid_blobs_are_what_the_text_says(name: str) -> None:
-    if name.endswith("lanes"):
-        pytest.skip("slow in plain Python; lanes are tested with fewer symbols")
-    model = reference.read_model_file(model_of(name).read_bytes())
-    wanted = [grid.ravel().tolist() for grid in as_list(FIXTURES[name].recipe())]
-    assert reference_hybrid_decoder.decode_blob(path(name).read_bytes(), model) == wanted
 
 
 def test_generator_leaves_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """FORMAT.md section 10 against the code: blobs and models read by a decoder written from the text.
 
-`reference_network_decoder.py` knows nothing of the package; whatever it decodes, the text alone
+`reference/network_decoder.py` knows nothing of the package; whatever it decodes, the text alone
 explains.
 """
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference_blob_decoder
-import reference_network_decoder as reference
 from network_cases import calm_tokens, flat, noise, tiny_model
 from neural import random_spec
+from reference import blob_decoder
+from reference import network_decoder as reference
 
 import tokenzip
 from tokenzip import integer
@@ -63,7 +63,7 @@ def test_embedded_models(family: str) -> None:
     tokens = calm_tokens((9500 if family == "conv3d" else 6500,), 32, calm=0.98)
     blob = tokenzip.encode(tokens, model=model, predictor=family, embed_model=True)
     assert len(packed.pack(model)) == min(len(packed.pack(model, version)) for version in (1, 2))
-    parsed = reference_blob_decoder.parse(blob)
+    parsed = blob_decoder.parse(blob)
     assert parsed.flags == 12 and parsed.model == model.identity
     assert reference.decode_blob(blob) == [flat(tokens)]
 

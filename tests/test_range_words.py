@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference_range_decoder import Decoder, Encoder
+from reference.range_decoder import Decoder, Encoder
 
 USABLE = 2**24 - 2
 

@@ -25,6 +25,7 @@ from ..errors import (
     OptionError,
     TokenzipError,
 )
+from ..files.atomic import remove
 from ..files.reasons import os_error_text
 from ..models import Model
 from ..models.search import as_models, find, is_single
@@ -479,7 +480,7 @@ def _create(path: str, *, replace: bool) -> WriterLock:
         raise
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(scratch)
+            remove(scratch)
 
 
 def _link(scratch: str, path: str) -> None:

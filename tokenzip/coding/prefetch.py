@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import config
 from numba.core import types
 from numba.extending import intrinsic
 
 
 @intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Fetch the cache line of element `index` of a C-contiguous array, counted flat."""
+def _compiled(typing: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -24,3 +25,12 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
+
+
+def _interpreted(array: Any, index: Any) -> None:
+    """Nothing, without a compiler, for NUMBA_DISABLE_JIT."""
+
+
+#: prefetch(array, index): fetch the cache line of element `index` of a C-contiguous array, counted
+#: flat.
+prefetch: Callable[..., None] = _interpreted if config.DISABLE_JIT else _compiled

@@ -83,12 +83,24 @@ def atomic_output(
         try:
             yield from _write_and_rename(scratch, target, force, like)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(scratch)
+            remove(scratch)
     except (FileError, BrokenPipeError):
         raise
     except OSError as error:
         raise FileError(f"{target}: cannot be written: {os_error_text(error)}") from error
+
+
+def remove(scratch: str) -> None:
+    """Remove an unfinished file, if it is there, also if a signal comes just then."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+    except OSError:
+        raise
+    except BaseException:  # the signal, made an exception; it comes once
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        raise
 
 
 def _write_and_rename(

@@ -101,7 +101,7 @@ class Model:
             "summary": json.dumps(self.summary),
         }
         data: bytes = _safetensors().save(dict(self.tensors), metadata)
-        return data
+        return _in_order(data, metadata)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write a model file, which appears whole or not at all.
@@ -164,6 +164,19 @@ class Model:
                 "the weights are not those of the identity in the file: it was damaged or changed"
             )
         return model
+
+
+def _in_order(data: bytes, metadata: dict[str, str]) -> bytes:
+    """The same file with its metadata in this order, so that a model has one file.
+
+    safetensors keeps metadata in a hash table, whose order is another one every time.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _safetensors() -> Any:

@@ -11,10 +11,10 @@ import zlib
 from math import prod
 from typing import Any
 
-import reference_adaptive_decoder as adaptive
-import reference_blob_decoder
-import reference_network_decoder as network
-from reference_network_decoder import Corrupt, Model, need
+from . import adaptive_decoder as adaptive
+from . import blob_decoder
+from . import network_decoder as network
+from .network_decoder import Corrupt, Model, need
 
 __all__ = ["Corrupt", "constants", "decode_blob"]
 
@@ -118,7 +118,7 @@ class Chunk(network.Chunk):
 
 def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     """The tokens of each grid, in C order; the embedded model serves where `model` is None."""
-    blob = reference_blob_decoder.parse(data)
+    blob = blob_decoder.parse(data)
     need(blob.predictor == 4 and blob.parameters == b"\1")
     if blob.flags & 8:
         assert blob.model is not None
@@ -157,6 +157,6 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     return found
 
 
-def group(grid: reference_blob_decoder.Grid) -> Any:
+def group(grid: blob_decoder.Grid) -> Any:
     """Grids of one group share a state in a solid blob."""
     return grid.alphabet, tuple(grid.shape[1:])

@@ -17,8 +17,7 @@ from math import isqrt, prod
 from operator import mul
 from typing import Any
 
-import reference_blob_decoder
-import reference_range_decoder
+from . import blob_decoder, range_decoder
 
 FAMILIES = {2: "lstm", 3: "conv3d"}
 ITEM_SIZE = {"int8": 1, "int16": 2, "int32": 4}
@@ -195,7 +194,7 @@ def read_model_file(data: bytes) -> Model:
 
 
 def read_embedded(data: bytes, identity: bytes) -> Model:
-    cursor = reference_blob_decoder.Cursor(data)
+    cursor = blob_decoder.Cursor(data)
     version = cursor.byte()
     need(version in (1, 2))
     text = unpack(cursor.bytes(cursor.varint()))
@@ -230,12 +229,12 @@ def unpack(stream: bytes) -> bytes:
     return data
 
 
-def read_weights(cursor: reference_blob_decoder.Cursor, packed: bytes, count: int) -> list[int]:
+def read_weights(cursor: blob_decoder.Cursor, packed: bytes, count: int) -> list[int]:
     need(len(packed) == 4 * 257)
     cumulative = [int.from_bytes(packed[i : i + 4], "little") for i in range(0, 4 * 257, 4)]
     need(cumulative[0] == 0 and cumulative[-1] == TOTAL)
     need(all(a < b for a, b in pairwise(cumulative)))
-    lane = reference_range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
+    lane = range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
     return [decode_symbol(lane, cumulative) - 128 for _ in range(count)]
 
 
@@ -251,7 +250,7 @@ def from_differences(seconds: list[int]) -> list[int]:
 class Decisions:
     """Yes or no, by chances that are counted."""
 
-    def __init__(self, lane: reference_range_decoder.Decoder) -> None:
+    def __init__(self, lane: range_decoder.Decoder) -> None:
         self.lane = lane
         self.counts: dict[tuple[str, int, int], list[int]] = {}
 
@@ -268,10 +267,10 @@ class Decisions:
         return decode_symbol(self.lane, [0, TOTAL - (2**23 - 1), TOTAL])
 
 
-def read_matrix(cursor: reference_blob_decoder.Cursor, count: int, columns: int) -> list[int]:
+def read_matrix(cursor: blob_decoder.Cursor, count: int, columns: int) -> list[int]:
     grid = cursor.byte()
     need(1 <= grid <= 128)
-    lane = reference_range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
+    lane = range_decoder.Decoder([cursor.u32() for _ in range(cursor.varint())])
     decisions = Decisions(lane)
     row, column = 256, [256] * columns
     weights = []
@@ -299,7 +298,7 @@ def interleave(planes: bytes, size: int) -> bytes:
     return bytes(planes[b * count + i] for i in range(count) for b in range(size))
 
 
-def decode_symbol(lane: reference_range_decoder.Decoder, cumulative: list[int]) -> int:
+def decode_symbol(lane: range_decoder.Decoder, cumulative: list[int]) -> int:
     symbol = lane.decode(cumulative)
     need(symbol >= 0)
     return symbol
@@ -493,7 +492,7 @@ class Chunk:
         """The symbol with these scores."""
         return decode_symbol(self.lane_of(site), cumulative_counts(scores))
 
-    def lane_of(self, site: int) -> reference_range_decoder.Decoder:
+    def lane_of(self, site: int) -> range_decoder.Decoder:
         return self.lanes[site // self.width % len(self.lanes)]
 
     def wavefronts(self) -> Iterator[list[int]]:
@@ -557,7 +556,7 @@ class Chunk:
         return score
 
 
-def lanes_of(payload: bytes, count: int) -> list[reference_range_decoder.Decoder]:
+def lanes_of(payload: bytes, count: int) -> list[range_decoder.Decoder]:
     need(len(payload) % 4 == 0)
     words = [int.from_bytes(payload[i : i + 4], "little") for i in range(0, len(payload), 4)]
     need(len(words) >= count - 1)
@@ -565,7 +564,7 @@ def lanes_of(payload: bytes, count: int) -> list[reference_range_decoder.Decoder
     need(sum(numbers) <= len(words))
     lanes = []
     for number in [*numbers, len(words) - sum(numbers)]:
-        lanes.append(reference_range_decoder.Decoder(words[:number]))
+        lanes.append(range_decoder.Decoder(words[:number]))
         words = words[number:]
     return lanes
 
@@ -588,7 +587,7 @@ def frame_of(shape: list[int]) -> tuple[int, int, int]:
 
 def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     """The tokens of each grid, in C order; the embedded model serves where `model` is None."""
-    blob = reference_blob_decoder.parse(data)
+    blob = blob_decoder.parse(data)
     need(blob.predictor in FAMILIES and blob.parameters == b"\1")
     need(blob.flags & 2 == 0)
     if blob.flags & 8:
@@ -601,7 +600,7 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     return [decode_grid(grid, model) for grid in blob.grids]
 
 
-def decode_grid(grid: reference_blob_decoder.Grid, model: Model) -> list[int]:
+def decode_grid(grid: blob_decoder.Grid, model: Model) -> list[int]:
     spec = model.spec
     need(grid.alphabet <= spec["alphabet"])
     need(frame_of(grid.shape[1:]) == (spec["height"], spec["width"], spec["codebooks"]))

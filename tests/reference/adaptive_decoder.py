@@ -11,9 +11,9 @@ from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
-import reference_range_decoder
+from . import range_decoder
 
-FORMAT = Path(__file__).resolve().parents[1] / "FORMAT.md"
+FORMAT = Path(__file__).resolve().parents[2] / "FORMAT.md"
 
 
 class Corrupt(Exception):
@@ -509,7 +509,7 @@ class Decoder(Mixer):
         sizes, words = words[: lanes - 1], words[lanes - 1 :]
         coders = []
         for size in [*sizes, len(words) - sum(sizes)]:
-            coders.append(reference_range_decoder.Decoder(words[:size]))
+            coders.append(range_decoder.Decoder(words[:size]))
             words = words[size:]
 
         def read(i: int, freq: list[int]) -> int:

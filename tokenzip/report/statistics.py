@@ -241,13 +241,13 @@ def curve(clip: Traced) -> Curve:
 
 
 def _moments(bits: npt.NDArray[np.float64]) -> tuple[int, ...]:
-    """Local peaks that stand out, apart from one another; the beginning is always costly."""
+    """Local peaks that stand out, apart from one another; not the first, which always costs much."""
     calm = bits[len(bits) // 20 :]
     if len(bits) < 8:
         return ()
     least = float(np.median(calm) + 1.5 * calm.std())
     found: list[int] = []
-    for i in np.argsort(-bits, kind="stable"):
+    for i in np.argsort(-bits[1:], kind="stable") + 1:
         if bits[i] <= least or len(found) == MOST_MOMENTS:
             break
         if all(abs(int(i) - other) > len(bits) // 50 for other in found):

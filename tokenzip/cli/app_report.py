@@ -6,9 +6,20 @@ from typing import Annotated
 
 import typer
 
-from .app import Backend, Dataset, Device, Force, Json, MaxTokens, Models, Quiet, _leave, _session
+from .app import (
+    Backend,
+    Dataset,
+    Device,
+    Force,
+    Json,
+    MaxTokens,
+    Models,
+    Quiet,
+    _leave,
+    _session,
+    app,
+)
 from .app import _decoder as codec_of
-from .app import app
 
 _LOOK = "What is looked at"
 
@@ -39,16 +50,12 @@ def report(
     quiet: Quiet = False,
     sample: Annotated[
         int,
-        typer.Option(
-            metavar="N", help="Tokens of a clip, from its start.", rich_help_panel=_LOOK
-        ),
+        typer.Option(metavar="N", help="Tokens of a clip, from its start.", rich_help_panel=_LOOK),
     ] = 100_000,
     clips: Annotated[
         int, typer.Option(metavar="N", help="Clips, drawn at random.", rich_help_panel=_LOOK)
     ] = 16,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Of the draw.", rich_help_panel=_LOOK)
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the draw.", rich_help_panel=_LOOK)] = 0,
     film: Annotated[
         str | None,
         typer.Option(

@@ -396,8 +396,8 @@ def _joined(traces: Sequence[Trace]) -> Trace:
         parts = [getattr(trace, name).ravel() for trace in traces]
         return np.concatenate(parts) if parts else np.empty(0, dtype)
 
-    floats = (all_of(name, np.float32) for name in ("cost", "entropy", "best"))
-    return Trace(*floats, rank=all_of("rank", np.int64))
+    cost, entropy, best = (all_of(name, np.float32) for name in ("cost", "entropy", "best"))
+    return Trace(cost, entropy, best, all_of("rank", np.int64))
 
 
 def _rows(clips: list[st.Clip], most: int) -> list[st.Clip]:

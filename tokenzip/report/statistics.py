@@ -235,13 +235,11 @@ def curve(clip: Traced) -> Curve:
         return result
 
     bits = means(clip.trace.cost)
-    return Curve(
-        clip.name, step, _round(bits), _round(means(clip.trace.entropy)), _moments(bits)
-    )
+    return Curve(clip.name, step, _round(bits), _round(means(clip.trace.entropy)), _moments(bits))
 
 
 def _moments(bits: npt.NDArray[np.float64]) -> tuple[int, ...]:
-    """Local peaks that stand out, apart from one another; not the first, which always costs much."""
+    """Peaks that stand out, apart from one another; not the first point, which always costs much."""
     calm = bits[len(bits) // 20 :]
     if len(bits) < 8:
         return ()
@@ -356,9 +354,7 @@ def usage(clips: Sequence[Traced]) -> Usage | None:
     if len(ordered) > _USAGE_POINTS:
         ordered = ordered[np.linspace(0, len(ordered) - 1, _USAGE_POINTS).astype(int)]
     used = int((counts > 0).sum())
-    return Usage(
-        alphabet, used, round(entropy, 4), round(2**entropy, 2), tuple(ordered.tolist())
-    )
+    return Usage(alphabet, used, round(entropy, 4), round(2**entropy, 2), tuple(ordered.tolist()))
 
 
 def copied(tokens: npt.NDArray[np.uint16]) -> float | None:

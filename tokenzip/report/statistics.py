@@ -239,7 +239,7 @@ def curve(clip: Traced) -> Curve:
 
 
 def _moments(bits: npt.NDArray[np.float64]) -> tuple[int, ...]:
-    """Peaks that stand out, apart from one another; not the first point, which always costs much."""
+    """Peaks that stand out, apart from one another; not the first point, always a costly one."""
     calm = bits[len(bits) // 20 :]
     if len(bits) < 8:
         return ()

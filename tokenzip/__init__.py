@@ -49,6 +49,7 @@ __all__ = [
     "inspect",
     "open",
     "remote",
+    "report",
     "samples",
     "train",
 ]
@@ -72,6 +73,7 @@ _HOME = {
     "TokenzipError": "errors",
     "errors": "",
     "remote": "",
+    "report": "",
     "samples": "",
     "torch": "",  # not in __all__: it needs torch
     "Evaluation": "training.evaluate",

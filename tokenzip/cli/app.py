@@ -594,4 +594,4 @@ def _decoder(
     )
 
 
-from . import app_archives, app_models, app_training  # noqa: E402, F401  - add their commands
+from . import app_archives, app_models, app_report, app_training  # noqa: E402, F401  - add their commands

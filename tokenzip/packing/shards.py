@@ -7,7 +7,9 @@ it may be one.
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,7 +31,17 @@ _MAX_JSON = 1 << 26
 _ENDS = 64
 
 # What damaged archives and streams raise.
-_TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError)
+_TAR_ERRORS = (
+    tarfile.TarError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    IndexError,
+    OverflowError,
+    TypeError,  # of a gzip header that is cut off
+    ValueError,
+)
 
 
 @dataclass

@@ -35,7 +35,7 @@ def run(data: bytes) -> bool:
             good &= _reads(archive, name)
         for identity in archive.models:
             with contextlib.suppress(TokenzipError):
-                assert archive.models[identity]
+                archive.models[identity]
     return good
 
 

@@ -55,9 +55,13 @@ def edited_json(document: Any, rng: random.Random) -> Any:
         holder, key = None, None
         inside = document
         # A way down to some value, which may be a branch.
-        while isinstance(inside, (dict, list)) and inside and (holder is None or rng.random() < 0.8):
+        while (
+            isinstance(inside, (dict, list)) and inside and (holder is None or rng.random() < 0.8)
+        ):
             holder = inside
-            key = rng.choice(list(inside)) if isinstance(inside, dict) else rng.randrange(len(inside))
+            key = (
+                rng.choice(list(inside)) if isinstance(inside, dict) else rng.randrange(len(inside))
+            )
             inside = holder[key]
         if holder is None:
             return rng.choice(VALUES)

@@ -33,7 +33,9 @@ def main() -> None:
 
 
 def grid(frames: int = 60) -> np.ndarray:
-    return ((np.arange(frames)[:, None, None] // 9 + np.arange(6).reshape(2, 3)) % 11).astype(np.int16)
+    return ((np.arange(frames)[:, None, None] // 9 + np.arange(6).reshape(2, 3)) % 11).astype(
+        np.int16
+    )
 
 
 def blobs() -> dict[str, bytes]:

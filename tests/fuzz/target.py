@@ -1,4 +1,4 @@
-"""What a target is: a door of tokenzip, inputs that are good, and mutations that know their form."""
+"""What a target is: a door of tokenzip, good inputs, and mutations that know its form."""
 
 from __future__ import annotations
 

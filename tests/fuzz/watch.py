@@ -1,4 +1,4 @@
-"""One execution under watch: what may come out of it, how long it may take, what it may allocate."""
+"""One execution under watch: what comes out of it, how long it takes, what it allocates."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _record(record: bytes, rng: random.Random) -> bytes:
 def _index(body: bytes, rng: random.Random) -> bytes:
     """Rows or catalog of an index changed; lengths right again, mostly."""
     try:
-        count, packed, length, root = struct.unpack_from("<QQQQ", body)
+        count, packed, _, root = struct.unpack_from("<QQQQ", body)
         rows, rest = body[32 : 32 + 36 * count], body[32 + 36 * count :]
         text = zlib.decompress(rest[:packed])
         catalog = json.loads(text)
@@ -139,7 +139,9 @@ def _page(data: bytes, rng: random.Random) -> bytes:
     """The first page with another place or number, and a right checksum."""
     page = bytearray(data[:START])
     where = _LOCATOR + rng.choice((8, 16))
-    number = rng.choice((0, 1, START, len(data), len(data) - 1, 2**63, rng.randrange(len(data) + 9)))
+    number = rng.choice(
+        (0, 1, START, len(data), len(data) - 1, 2**63, rng.randrange(len(data) + 9))
+    )
     page[where : where + 8] = struct.pack("<Q", number)
     locator = bytes(page[_LOCATOR : _LOCATOR + 24])
     page[_LOCATOR + 24 : _LOCATOR + 28] = struct.pack("<I", zlib.crc32(locator))

@@ -37,8 +37,28 @@ _WORDS = (
     *("--json", "--quiet", "-q", "--force", "-f", "--output", "-o", "out", "out.npz", "-", "--to"),
     *("npy", "npz", "h5", "raw", "--frames", "1:3", "-2:", "x:y", ":", "--dataset", "a", "*", "[!"),
     *("--dtype", "uint16", ">u2", "float32", "O", "--shape", "-1,2,3", "2x3", "(", "--alphabet"),
-    *("7", "0", "-1", "65537", str(2**70), "--chunk-frames", "--solid", "--threads", "--max-tokens"),
-    *("--predictor", "stored", "auto", "hybrid", "--fast", "--chunks", "one:1:3", "one::", "--help"),
+    *(
+        "7",
+        "0",
+        "-1",
+        "65537",
+        str(2**70),
+        "--chunk-frames",
+        "--solid",
+        "--threads",
+        "--max-tokens",
+    ),
+    *(
+        "--predictor",
+        "stored",
+        "auto",
+        "hybrid",
+        "--fast",
+        "--chunks",
+        "one:1:3",
+        "one::",
+        "--help",
+    ),
     *("--", "--no-verify", "--key", "", "é", "\ud800", "nothing.npy", "missing.tkz", "--recover"),
 )
 _SAFE = ("stored",)  # of predictors: others compile, which is not what is looked for here
@@ -138,7 +158,9 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
         at = rng.randrange(len(words) + 1)
         word = rng.choice(_WORDS) if rng.random() < 0.8 else str(rng.choice(VALUES))[:40]
         if rng.random() < 0.3:
-            word = edited(word.encode("utf-8", "surrogatepass"), rng).decode("utf-8", "surrogateescape")
+            word = edited(word.encode("utf-8", "surrogatepass"), rng).decode(
+                "utf-8", "surrogateescape"
+            )
         words[at : at + rng.randrange(2)] = [word.replace("\n", "")]
     whole = rng.randrange(WHOLE) == 0
     if whole != (words[0] in COMMANDS):
@@ -148,7 +170,9 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 def _pairs(words: list[str]) -> bool:
     """Whether all surrogates are those of bytes that are no UTF-8."""
-    return all(not "\ud800" <= c < "\udc80" and not "\udcff" < c <= "\udfff" for w in words for c in w)
+    return all(
+        not "\ud800" <= c < "\udc80" and not "\udcff" < c <= "\udfff" for w in words for c in w
+    )
 
 
 TARGET = Target("command", run, mutate)

@@ -89,8 +89,14 @@ def _npy(data: bytes, rng: random.Random) -> bytes:
     (length,) = struct.unpack_from("<H", data, 8)
     text = data[10 : 10 + length].decode("latin1")
     old = rng.choice(("'descr': '", "'shape': (", "'fortran_order': "))
-    new = old + rng.choice(("|O", ">u8", "", "-1, ", "0, ", f"{2**62}, ", "True, ", "1e9, ", "(" * 50))
-    text = text.replace(old, new) if rng.random() < 0.7 else edited(text.encode(), rng).decode("latin1")
+    new = old + rng.choice(
+        ("|O", ">u8", "", "-1, ", "0, ", f"{2**62}, ", "True, ", "1e9, ", "(" * 50)
+    )
+    text = (
+        text.replace(old, new)
+        if rng.random() < 0.7
+        else edited(text.encode(), rng).decode("latin1")
+    )
     header = text.encode("latin1")
     version = rng.choice((data[6:8], b"\1\0", b"\2\0", b"\3\0"))
     size = struct.pack("<H" if version[0] == 1 else "<I", len(header))
@@ -113,7 +119,9 @@ def _npz(data: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.1:
         members.append(members[0])
     out = io.BytesIO()
-    how = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    how = rng.choice(
+        (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    )
     with zipfile.ZipFile(out, "w", how) as archive:
         for name, content in members:
             archive.writestr(name.replace("\0", "_"), content)
@@ -134,7 +142,9 @@ def _tar(data: bytes, rng: random.Random) -> bytes:
             content = source.read() if source else b""
             kind = rng.randrange(8)
             if kind == 0:
-                member.name = rng.choice(("../../x.npy", "/x.npy", "a.npy", "x" * 300 + ".npy", "."))
+                member.name = rng.choice(
+                    ("../../x.npy", "/x.npy", "a.npy", "x" * 300 + ".npy", ".")
+                )
             elif kind == 1:
                 member.type = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, b"S"))
                 member.linkname = "/etc/passwd"
@@ -167,7 +177,11 @@ def _names(data: bytes, rng: random.Random) -> bytes:
     document = json.loads(zlib.decompress(data[13 : 13 + length]))
     text = json.dumps(edited_json(document, rng)).encode()
     packed = zlib.compress(edited(text, rng) if rng.random() < 0.2 else text, 1)
-    return struct.pack("<4sBII", magic, version, len(packed), zlib.crc32(packed)) + packed + data[13 + length :]
+    return (
+        struct.pack("<4sBII", magic, version, len(packed), zlib.crc32(packed))
+        + packed
+        + data[13 + length :]
+    )
 
 
 __all__ = ["KINDS", "TARGET", "parse_npy"]

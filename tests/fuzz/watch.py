@@ -88,7 +88,8 @@ class Watch:
             self.folder.mkdir(parents=True, exist_ok=True)
             name = hashlib.sha256(what.encode()).hexdigest()[:12]
             (self.folder / f"{name}.bin").write_bytes(data)
-            (self.folder / f"{name}.txt").write_text(what + "\n\n" + traceback.format_exc())
+            text = what + "\n\n" + traceback.format_exc()
+            (self.folder / f"{name}.txt").write_text(text, errors="backslashreplace")
         self.findings[what] = self.findings.get(what, 0) + 1
 
 

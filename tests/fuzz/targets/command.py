@@ -98,7 +98,9 @@ def _command(arguments: list[str]) -> int:
     home, outside = _folder(), Path.cwd()
     streams = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.TextIOWrapper(io.BytesIO(b"\x93NUMPY"))
-    sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    sys.stdout = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    # As Python's own: what cannot be encoded is escaped.
+    sys.stderr = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
     try:
         os.chdir(home)
         code = run_arguments([_inside(text) for text in arguments])

@@ -22,11 +22,11 @@ endif
 
 DATA ?= $(or $(TOKENZIP_DATA),../shared/data)
 
-.PHONY: help demo test test-slow test-gpu lint format bench goals results clean
+.PHONY: help demo test test-slow test-gpu fuzz lint format bench goals results clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
-	@echo "other targets: test-slow test-gpu lint format bench goals results clean"
+	@echo "other targets: test-slow test-gpu fuzz lint format bench goals results clean"
 
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
@@ -42,6 +42,11 @@ test-slow: $(DEV)
 test-gpu: $(DEV)
 	@$(PY) -c "import torch; c = torch.cuda; print('GPU:', c.get_device_name() if c.is_available() else 'none')"
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
+
+# Hostile input for MINUTES in all; follows coverage where atheris is installed. See SECURITY.md.
+MINUTES ?= 10
+fuzz: $(DEV)
+	PYTHONPATH=.:tests TOKENZIP_REGISTRY=/dev/null/registry $(PY) -m fuzz --minutes $(MINUTES)
 
 lint: $(DEV)
 	$(PY) -m ruff check .

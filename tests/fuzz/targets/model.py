@@ -107,6 +107,8 @@ def _file(data: bytes, rng: random.Random) -> bytes:
         name = rng.choice([key for key in header if key != "__metadata__"] or [""])
         try:
             first, last = header[name]["data_offsets"]
+            if not 0 <= first <= last <= len(body):
+                raise ValueError("a place that an edit made")
             part = edited(body[first:last], rng)[: last - first].ljust(last - first, b"\x7f")
             if rng.random() < 0.3 and last - first >= 4:
                 number = rng.choice(NUMBERS) % 2**32

@@ -22,13 +22,13 @@ endif
 
 DATA ?= $(or $(TOKENZIP_DATA),../shared/data)
 
-.PHONY: help demo test test-slow test-gpu determinism determinism-versions soak lint format docs \
-	bench goals peers results clean
+.PHONY: help demo test test-slow test-gpu fuzz determinism determinism-versions soak lint \
+	format docs bench goals peers results clean
 
 help:
 	@sed -n '1,9s/^# \{0,1\}//p' Makefile
-	@echo "other targets: test-slow test-gpu determinism determinism-versions soak lint format docs"
-	@echo "               bench goals peers results clean"
+	@echo "other targets: test-slow test-gpu fuzz determinism determinism-versions soak lint"
+	@echo "               format docs bench goals peers results clean"
 
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
@@ -45,6 +45,10 @@ test-gpu: $(DEV)
 	@$(PY) -c "import torch; c = torch.cuda; print('GPU:', c.get_device_name() if c.is_available() else 'none')"
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 
+# Hostile input for MINUTES in all; follows coverage where atheris is installed. See SECURITY.md.
+fuzz: $(DEV)
+	PYTHONPATH=.:tests TOKENZIP_REGISTRY=/dev/null/registry $(PY) -m fuzz --minutes $(or $(MINUTES),10)
+
 # One blob in every process: the whole matrix of settings, about 5 minutes of CPU.
 determinism: $(DEV)
 	$(PY) -m pytest tests/test_determinism.py
@@ -53,10 +57,9 @@ determinism: $(DEV)
 determinism-versions: $(DEV)
 	$(PY) tests/determinism/versions.py
 
-# Mixed work in several processes; memory and open files must stay flat.
-MINUTES ?= 30
+# Mixed work in several processes, for MINUTES; memory and open files must stay flat.
 soak: $(DEV)
-	PYTHONPATH=. $(PY) tests/soak.py --minutes $(MINUTES)
+	PYTHONPATH=. $(PY) tests/soak.py --minutes $(or $(MINUTES),30)
 
 lint: $(DEV)
 	$(PY) -m ruff check .

@@ -25,6 +25,7 @@ from tokenzip.errors import (
     FileError,
     FileExistsRefusedError,
     FileFormatError,
+    LimitError,
     NotABlobError,
     OptionError,
     TokenzipError,
@@ -605,7 +606,7 @@ def test_names_of_the_future_and_bombs() -> None:
         split_names(forge(good, version=2))
     with pytest.raises(CorruptError):
         split_names(forge(good, tail=b"x"))
-    with pytest.raises(CorruptError):
+    with pytest.raises(LimitError, match="json_bytes"):
         split_names(forge(b" " * (1 << 27)))
     with pytest.raises(TruncatedError):
         split_names(forge(good)[:-1])

@@ -278,13 +278,14 @@ def refused(packed: bytes, model: Model, *, megabytes: float = 8, seconds: float
     tracemalloc.start()
     begin = time.monotonic()
     try:
-        with pytest.raises(CorruptError) as caught:
+        with pytest.raises((CorruptError, tokenzip.errors.LimitError)) as caught:
             tokenzip.decode(blob)
         assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
         assert time.monotonic() - begin < seconds
     finally:
         tracemalloc.stop()
-    assert caught.value.where == "model"
+    if isinstance(caught.value, CorruptError):
+        assert caught.value.where == "model"
 
 
 class TestEmbeddedModels:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .codec import DEFAULT_MAX_TOKENS, Codec, decode, encode, inspect
     from .errors import TokenzipError
     from .fitting.api import fit
+    from .limits import Limits
     from .models import Model
     from .training.api import train
     from .training.evaluate import Evaluation, evaluate
@@ -37,6 +38,7 @@ __all__ = [
     "Codec",
     "Evaluation",
     "GridInfo",
+    "Limits",
     "Model",
     "TokenzipError",
     "__version__",
@@ -64,6 +66,7 @@ _HOME = {
     "BlobInfo": "blob",
     "ChunkInfo": "blob",
     "GridInfo": "blob",
+    "Limits": "limits",
     "Model": "models",
     "DEFAULT_MAX_TOKENS": "codec",
     "Codec": "codec",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -33,6 +33,8 @@ from .chunk_coding import decode_chunks, encode_chunks, store_grid
 from .errors import CorruptError, DTypeError, ModelMismatchError, OptionError
 from .grid import TokenGrid, check_alphabet, share_alphabets, token_grids
 from .integer import BACKENDS
+from .limits import DEFAULT_MAX_TOKENS as DEFAULT_MAX_TOKENS
+from .limits import DEFAULTS, Limits
 from .predictors import CHOICES, HYBRID, BatchPredictor, CoderFactory, coder_factory, resolve
 from .selection import Frames, Selection
 
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
 
 #: A model, the path of its file, its name or identity; a folder of models, or a list of these.
 ModelLike: TypeAlias = "Where"
-
-#: Most tokens that decode accepts unless told otherwise: 512 MiB as uint16, 2 GiB as int64.
-DEFAULT_MAX_TOKENS = 2**28
 
 #: A blob is at most this many bytes per grid larger than the bit-packed tokens.
 MAX_OVERHEAD = 64
@@ -144,6 +143,7 @@ def decode(
     backend: str = "auto",
     device: str | None = None,
     batch: int | None = None,
+    limits: Limits | None = None,
 ) -> Array | list[Array]:
     """The tokens of a blob, in the dtype and shape that were encoded; all checksums are verified.
 
@@ -161,6 +161,8 @@ def decode(
             the registry (`tokenzip models`), and the models that come with tokenzip. A blob with an
             embedded model, or of one that comes with tokenzip, needs none.
         backend, device, batch: as for encode; they need not be those that encoded.
+        limits: the most that the blob may ask for: tokens, bytes of the arrays, weights of a model
+            in it. A max_tokens other than the default holds as well.
 
     Returns:
         An array, or a list of arrays if a list was encoded.
@@ -168,7 +170,7 @@ def decode(
     Raises:
         NotABlobError, UnsupportedVersionError, TruncatedError, CorruptError, TrailingDataError:
             the blob cannot be decoded (all are BlobError).
-        LimitError: it holds more than max_tokens.
+        LimitError: it holds more than max_tokens, or asks for more than the limits.
         MissingModelError: the blob needs a model that is not there; .identity.
         ModelError: that model, or the installed package, is damaged.
         OptionError: another argument is wrong.
@@ -181,6 +183,7 @@ def decode(
         backend=backend,
         device=device,
         batch=batch,
+        limits=limits,
     )
     return codec.decode(blob, frames=frames)
 
@@ -210,6 +213,7 @@ class Codec:
     backend: str = "auto"
     device: str | None = None
     batch: int | None = None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         # Kept as plain ints: numpy's integers lack methods of int, and overflow.
@@ -224,13 +228,24 @@ class Codec:
             object.__setattr__(self, "chunk_frames", frames)
         if self.threads is not None:
             object.__setattr__(self, "threads", _checked_integer("threads", self.threads, 1))
-        object.__setattr__(self, "max_tokens", _checked_integer("max_tokens", self.max_tokens, 0))
+        most = _checked_integer("max_tokens", self.max_tokens, 0)
+        if self.limits is not None:
+            if not isinstance(self.limits, Limits):
+                raise OptionError(f"limits must be a tokenzip.Limits, not {self.limits!r}")
+            allowed = self.limits.tokens
+            most = allowed if most == DEFAULT_MAX_TOKENS else min(most, allowed)
+        object.__setattr__(self, "max_tokens", most)
         if self.batch is not None:
             object.__setattr__(self, "batch", _checked_integer("batch", self.batch, 1))
         if self.backend not in BACKENDS:
             raise OptionError(f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}")
         if self.embed_model and self.model is None:
             raise OptionError("embed_model needs a model")
+
+    @property
+    def allowed(self) -> Limits:
+        """The limits that hold: `limits` or the defaults, with `max_tokens` in them."""
+        return replace(self.limits or DEFAULTS, tokens=self.max_tokens)
 
     def encode(self, tokens: Any) -> bytes:
         """Compress one grid or a list of grids; see tokenzip.encode."""
@@ -283,6 +298,8 @@ class Codec:
             selections = [Selection.of(frames, grid) for grid in info.grids]
             if frames is not None and not info.solid:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
+            returned = _bytes_of_needed_chunks(info, selections)
+            self.allowed.check("array_bytes", returned, "bytes of the blob's arrays")
             model = self._model_of(data, info)
             if model is not None:
                 if info.predictor not in (HYBRID, model.spec.family):
@@ -358,7 +375,7 @@ class Codec:
         if not info.embedded_bytes:
             return search.find(info.model, self.model)
         start = info.header_bytes
-        model = packed.unpack(bytes(data[start : start + info.embedded_bytes]))
+        model = packed.unpack(bytes(data[start : start + info.embedded_bytes]), self.allowed)
         if model.identity != info.model:
             raise CorruptError("the embedded model is not the one that was used", where="model")
         return model
@@ -423,6 +440,16 @@ def _frugal(grid: TokenGrid, coded: CodedGrid) -> CodedGrid:
 def _tokens_of_needed_chunks(info: BlobInfo, selections: list[Selection]) -> int:
     return sum(
         chunk.frames * grid.frame_tokens
+        for grid, selection in zip(info.grids, selections, strict=True)
+        for chunk in grid.chunks
+        if selection.needs(chunk)
+    )
+
+
+def _bytes_of_needed_chunks(info: BlobInfo, selections: list[Selection]) -> int:
+    """At least as many bytes as the arrays have that decoding returns."""
+    return sum(
+        chunk.frames * grid.frame_tokens * grid.dtype.itemsize
         for grid, selection in zip(info.grids, selections, strict=True)
         for chunk in grid.chunks
         if selection.needs(chunk)

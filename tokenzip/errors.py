@@ -12,7 +12,7 @@
     │   ├── TruncatedError         the blob ends too early
     │   ├── CorruptError           a checksum or a field is wrong; .where
     │   ├── TrailingDataError      bytes follow the end of the blob
-    │   └── LimitError             more tokens than the caller allowed
+    │   └── LimitError             more than the caller's Limits allow
     ├── ModelError                 a model cannot be used                           (ValueError)
     │   ├── ModelFormatError       not a model file, or a damaged one
     │   ├── UnsupportedModelError  a model written by a newer tokenzip
@@ -147,7 +147,7 @@ class TrailingDataError(BlobError):
 
 
 class LimitError(BlobError):
-    """The blob holds more tokens than the caller allowed with max_tokens."""
+    """It asks for more than the caller's Limits allow; the message names the limit."""
 
 
 class ModelError(TokenzipError, ValueError):

@@ -39,7 +39,7 @@ class Archive(Mapping[str, ArchivedClip]):
         self._source = source
         self._codec = codec
         self._recover = recover
-        self._contents = load(source, recover=recover, check=check)
+        self._contents = load(source, recover=recover, check=check, limits=codec.allowed)
         self._codecs: dict[bytes, Codec] = {}  # with the models of the archive
 
     # What is in it
@@ -161,7 +161,7 @@ class Archive(Mapping[str, ArchivedClip]):
     def _codec_with(self, identity: bytes) -> Codec:
         """What decodes blobs that need this model: the archive's own, or one that is found."""
         if identity not in self._codecs and identity.hex() in self._contents.models:
-            model = read_model(self.models[identity.hex()])
+            model = read_model(self.models[identity.hex()], self._codec.allowed)
             if model.identity != identity:
                 raise ArchiveDamagedError(f"{self.name}: model {identity.hex()} is another model")
             self._codecs[identity] = replace(self._codec, model=model)
@@ -177,6 +177,8 @@ class Archive(Mapping[str, ArchivedClip]):
         if not entry.attributes:
             return {}
         self._check_open()
+        what = f"bytes of the attributes of clip {entry.name!r}"
+        self._codec.allowed.check("json_bytes", entry.attributes, what)
         text = self._source.read_at(entry.offset - entry.attributes, entry.attributes)
         return parse_attributes(text, f"clip {entry.name!r} of {self.name}")
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NotAnArchiveError
+from ..errors import LimitError, NotAnArchiveError
 from ..files.memory import physical_memory
+from ..limits import DEFAULTS, Limits
 from . import hdf5
 from .bytesource import ByteSource
 from .contents import ROW, Contents, Kind
@@ -127,8 +128,10 @@ def locate(source: ByteSource, size: int) -> tuple[int, int]:
     return index, clips
 
 
-def read_index(source: ByteSource, start: int, size: int) -> tuple[Contents, Record]:
-    """What the index record at `start` says, checked. Raises BadIndexError."""
+def read_index(
+    source: ByteSource, start: int, size: int, limits: Limits = DEFAULTS
+) -> tuple[Contents, Record]:
+    """What the index record at `start` says, checked. Raises BadIndexError, LimitError."""
     record = read_record(source, start, size)
     if record is None or record.kind != INDEX:
         if start >= size:
@@ -142,30 +145,38 @@ def read_index(source: ByteSource, start: int, size: int) -> tuple[Contents, Rec
     body = source.read_at(record.body_start, record.body)
     if zlib.crc32(body) != record.body_crc:
         raise BadIndexError("the index is damaged: wrong CRC-32")
-    contents = parse_index(body, start)
+    contents = parse_index(body, start, limits)
     contents.end = record.end
     return contents, record
 
 
-def parse_index(body: bytes, start: int) -> Contents:
-    """The contents in the body of an index record that begins at `start`. Raises BadIndexError."""
+def parse_index(body: bytes, start: int, limits: Limits = DEFAULTS) -> Contents:
+    """The contents in the body of an index record that begins at `start`.
+
+    Raises BadIndexError, or LimitError for more clips or JSON than the limits allow.
+    """
     if len(body) < _PREFIX.size:
         raise BadIndexError("the index is too short")
     count, catalog_bytes, text_bytes, _ = _PREFIX.unpack_from(body)
     rows_end = _PREFIX.size + count * ROW.itemsize
     if rows_end + catalog_bytes > len(body):
         raise BadIndexError(f"the index says that it holds {count:,} clips, for which it is short")
+    limits.check("clips", count, "clips of the archive")
     rows = np.frombuffer(body, ROW, count, _PREFIX.size).copy()
     contents = Contents()
     try:
         if text_bytes > _MAX_TEXT + (MAX_NAME_BYTES + 64) * count:
             raise BadIndexError(f"the catalog claims {text_bytes:,} bytes, which is too much")
+        beside = text_bytes - (MAX_NAME_BYTES + 64) * count
+        limits.check("json_bytes", beside, "bytes, at least, that the catalog has beside names")
         catalog = _catalog(body[rows_end : rows_end + catalog_bytes], text_bytes)
         contents.attrs = _of_type(catalog["attrs"], dict)
         kinds = [_kind(item) for item in _of_type(catalog["kinds"], list)]
         names = _of_type(catalog["names"], list)
         changed = _of_type(catalog["changed"], dict)
         models = _of_type(catalog["models"], dict)
+    except LimitError:
+        raise
     except (KeyError, TypeError, ValueError, RecursionError, zlib.error) as error:
         raise BadIndexError(f"the index makes no sense: {error!r}") from error
     if not all(isinstance(name, str) and is_name(name) for name in names):

@@ -11,6 +11,7 @@ import zlib
 from ..blob import BlobInfo, BlobSource
 from ..codec import inspect
 from ..errors import ArchiveDamagedError, ArchiveError, BlobError, NotAnArchiveError
+from ..limits import DEFAULTS, Limits
 from .bytesource import ByteSource
 from .contents import Contents, Entry, Kind
 from .index import START, BadIndexError, is_archive, locate, read_index
@@ -30,7 +31,13 @@ from .records import (
 _PIECE = 1 << 20
 
 
-def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> Contents:
+def load(
+    source: ByteSource,
+    *,
+    recover: bool = False,
+    check: bool = False,
+    limits: Limits = DEFAULTS,
+) -> Contents:
     """What is in an archive.
 
     Args:
@@ -38,10 +45,12 @@ def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> C
         recover: accept an archive of which clips may be missing.
         check: hold what was written after the last index against its checksums. Without this, only
             the heads of records are checked, and damaged clips show when they are read.
+        limits: of which `clips` and `json_bytes` count.
 
     Raises:
         NotAnArchiveError: the file is something else.
         ArchiveDamagedError: clips may be missing, and `recover` is not set.
+        LimitError: it has more clips, or longer JSON, than the limits allow.
     """
     size = source.size()
     head = source.read_at(0, START + 4)
@@ -52,12 +61,12 @@ def load(source: ByteSource, *, recover: bool = False, check: bool = False) -> C
     problems = []
     try:
         index, announced = locate(source, size)
-        contents, _ = read_index(source, index, size)
+        contents, _ = read_index(source, index, size, limits)
     except BadIndexError as error:
         problems.append(str(error))
         contents = Contents(end=START)
     # Up to the index it is known how many clips there are.
-    found = _follow(source, contents, size, counted=index, check=check)
+    found = _follow(source, contents, size, counted=index, check=check, limits=limits)
     if problems and announced is not None and (found != announced or size < index):
         contents.lost = True
         problems.append(f"of {announced:,} clips {found:,} were found")
@@ -96,7 +105,15 @@ def single_grid(info: BlobInfo) -> BlobInfo:
     return info
 
 
-def _follow(source: ByteSource, contents: Contents, size: int, *, counted: int, check: bool) -> int:
+def _follow(
+    source: ByteSource,
+    contents: Contents,
+    size: int,
+    *,
+    counted: int,
+    check: bool,
+    limits: Limits,
+) -> int:
     """Apply the records from `contents.end` on. What is damaged behind `counted` may be clips.
 
     Returns how many clips there were up to `counted`, which is 0 if nobody knows where to count.
@@ -116,6 +133,9 @@ def _follow(source: ByteSource, contents: Contents, size: int, *, counted: int, 
             contents.ruins.append(gap)
             contents.problems.append(f"bytes {gap[0]:,} to {gap[1]:,} are damaged")
             gap = None
+        limits.check("clips", len(contents) + (item.kind == CLIP), f"clips of {source.name}")
+        if item.kind == ATTRIBUTES:
+            limits.check("json_bytes", item.attributes, f"bytes of attributes in {source.name}")
         problem = None
         if check and crc_of(source, item.body_start, item.body) != item.body_crc:
             contents.ruins.append((item.start, item.end))

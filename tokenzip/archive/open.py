@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..codec import DEFAULT_MAX_TOKENS, Codec
+from ..codec import Codec
 from ..errors import ArchiveError, OptionError
+from ..limits import DEFAULT_MAX_TOKENS, Limits
 from ..remote import RemoteFile, is_url
 from .archive import Archive
 from .bytesource import ByteSource, FileSource, ObjectSource
@@ -34,6 +35,7 @@ def open(
     recover: bool = False,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     threads: int | None = None,
+    limits: Limits | None = None,
     storage_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Archive:
@@ -53,12 +55,14 @@ def open(
         recover: accept a damaged archive of which clips may be missing; `.problems` says what is
             wrong. Without it that is an ArchiveDamagedError.
         storage_options: of a URL, for fsspec.
-        max_tokens, threads: for decoding, as tokenzip.decode has them.
+        max_tokens, threads, limits: for decoding, as tokenzip.decode has them; the limits on clips
+            and JSON hold for opening.
         options: for encoding, as tokenzip.encode has them: alphabet, predictor, chunk_frames ...
 
     Raises:
         ArchiveError: it cannot be opened: NotAnArchiveError, ArchiveDamagedError,
             ArchiveLockedError (somebody else writes to it), or its system's reason.
+        LimitError: it has more clips, or longer JSON, than the limits allow.
         FileExistsRefusedError: mode "x", and there is something.
         OptionError: the mode or an option makes no sense.
         MissingDependencyError: a URL, and fsspec or what it needs for this one is not installed.
@@ -66,7 +70,7 @@ def open(
     if options.get("solid"):
         raise OptionError("solid is for lists of arrays; the clips of an archive stand alone")
     try:
-        codec = Codec(max_tokens=max_tokens, threads=threads, **options)
+        codec = Codec(max_tokens=max_tokens, threads=threads, limits=limits, **options)
     except TypeError as error:
         raise OptionError(f"an option that there is not: {error}") from None
     if mode == "r":

@@ -206,6 +206,17 @@ MaxTokens = Annotated[
         show_default=False,
     ),
 ]
+LimitOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=N",
+        help="The most that a file may ask for: tokens, array_bytes, model_weights, json_bytes, "
+        "clips; N may end in k, M, G or T. May be given several times. Default: see SECURITY.md.",
+        rich_help_panel=_CODING,
+        show_default=False,
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", "-f", help="Overwrite existing files.", rich_help_panel=_OUTPUT),
@@ -417,6 +428,7 @@ def decompress(
     json: Json = False,
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
+    limit: LimitOptions = None,
     threads: Threads = None,
     model: Models = None,
     backend: Backend = "auto",
@@ -436,7 +448,7 @@ def decompress(
         kind=None if to is None else parse_kind(to),
         select=tuple(dataset or ()),
         frames=None if frames is None else parse_frames(frames),
-        codec=_decoder(max_tokens, threads, model, backend, device),
+        codec=_decoder(max_tokens, threads, model, backend, device, limit),
         force=force,
         remove=rm,
     )
@@ -466,6 +478,7 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
+    limit: LimitOptions = None,
     threads: Threads = None,
     model: Models = None,
     backend: Backend = "auto",
@@ -499,7 +512,7 @@ def verify(
     from .verify import verify as run
 
     session = _session(context, json=json, quiet=quiet)
-    codec = _decoder(max_tokens, threads, model, backend, device)
+    codec = _decoder(max_tokens, threads, model, backend, device, limit)
     _leave(lambda: run(session, files, codec, fast=fast, workers=workers))
 
 
@@ -582,8 +595,10 @@ def _decoder(
     models: list[str] | None = None,
     backend: str = "auto",
     device: str | None = None,
+    limits: list[str] | None = None,
 ) -> Codec:
     from ..codec import DEFAULT_MAX_TOKENS, Codec
+    from .limits import parse_limits
 
     return Codec(
         max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
@@ -591,6 +606,7 @@ def _decoder(
         model=models or None,
         backend=backend,
         device=device,
+        limits=parse_limits(limits or ()),
     )
 
 

@@ -16,6 +16,7 @@ from .app import (
     FitSize,
     Force,
     Json,
+    LimitOptions,
     MaxTokens,
     Quiet,
     Threads,
@@ -271,6 +272,7 @@ def unpack(
     json: Json = False,
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
+    limit: LimitOptions = None,
 ) -> None:
     """Restore the clips of an archive: clip NAME becomes NAME.npy.
 
@@ -280,7 +282,7 @@ def unpack(
     from .unpack import unpack as run
 
     session = _session(context, json=json, quiet=quiet)
-    codec = _decoder(max_tokens, None)
+    codec = _decoder(max_tokens, None, limits=limit)
     _leave(
         lambda: run(
             session,
@@ -290,7 +292,7 @@ def unpack(
             force=force,
             workers=workers,
             recover=recover,
-            max_tokens=codec.max_tokens,
+            limits=codec.allowed,
         )
     )
 
@@ -347,12 +349,13 @@ def extract(
     json: Json = False,
     quiet: Quiet = False,
     max_tokens: MaxTokens = None,
+    limit: LimitOptions = None,
 ) -> None:
     """Restore one clip of an archive, or some of its frames; reads only the chunks it must."""
     from .unpack import extract as run
 
     session = _session(context, json=json, quiet=quiet)
-    codec = _decoder(max_tokens, None)
+    codec = _decoder(max_tokens, None, limits=limit)
     _leave(
         lambda: run(
             session,
@@ -361,7 +364,7 @@ def extract(
             output=output,
             force=force,
             recover=recover,
-            max_tokens=codec.max_tokens,
+            limits=codec.allowed,
         )
     )
 

@@ -37,8 +37,8 @@ def verify_archive(
     start = time.perf_counter()
     tokens = clips = 0
     bad: list[dict[str, str]] = []
-    limit, threads = codec.max_tokens, codec.threads
-    with archives.open(path, recover=True, max_tokens=limit, threads=threads) as archive:
+    limits, threads = codec.allowed, codec.threads
+    with archives.open(path, recover=True, limits=limits, threads=threads) as archive:
         for finding in archives.verify(archive, full=not fast, workers=workers):
             if finding.name:
                 clips += 1

@@ -263,7 +263,7 @@ def _encode(arrays: list[np.ndarray[Any, Any]], members: list[Member], codec: Co
 def _verify(blob: bytes, arrays: Sequence[np.ndarray[Any, Any]], job: _Job, codec: Codec) -> None:
     """Decode and compare. Raises TokenzipError if anything differs: nothing is written then."""
     tokens = sum(array.size for array in arrays)
-    decoded = replace(codec, max_tokens=tokens).decode(blob)
+    decoded = replace(codec, max_tokens=tokens, limits=None).decode(blob)
     back = decoded if isinstance(decoded, list) else [decoded]
     same = len(back) == len(arrays) and all(
         a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b)

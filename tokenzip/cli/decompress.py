@@ -122,7 +122,7 @@ def _decompress_one(
 ) -> Iterator[dict[str, Any]]:
     if options.remove and os.path.islink(source.path):
         raise FileError(f"{source.path}: is a symbolic link, which --rm does not remove")
-    compressed = load(source.path)
+    compressed = load(source.path, options.codec.allowed)
     planned = _plan(source, compressed, output, in_directory, mirrored, options)
     for item in planned:
         if item.target != STDOUT:

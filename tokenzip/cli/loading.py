@@ -16,6 +16,8 @@ from ..files.formats import format_of_content
 from ..files.named import Member, split_names
 from ..files.read import STDIN, read_stdin
 from ..files.reasons import os_error_text
+from ..limits import DEFAULTS, Limits
+from .limits import in_words
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Compressed:
     status: os.stat_result | None
 
 
-def load(path: str) -> Compressed:
+def load(path: str, limits: Limits = DEFAULTS) -> Compressed:
     """Read a .tkz file, or standard input for "-". Raises FileError or BlobError naming it."""
     status: os.stat_result | None = None
     if path == STDIN:
@@ -52,7 +54,11 @@ def load(path: str) -> Compressed:
     kind = format_of_content(data[:8])
     if kind is not None:
         raise FileError(f"{path}: is a .{kind} file, not compressed by tokenzip")
-    members, blob = split_names(data)
+    try:
+        members, blob = split_names(data, limits)
+    except LimitError as error:
+        in_words(error)
+        raise
     return Compressed(members, blob, len(data), status)
 
 
@@ -73,7 +79,7 @@ def decode_all(
     try:
         decoded = codec.decode(compressed.blob, frames=frames)
     except LimitError as error:
-        error.args = (str(error).replace("pass max_tokens=", "use --max-tokens "),)
+        in_words(error)
         raise
     return decoded if isinstance(decoded, list) else [decoded]
 

@@ -15,10 +15,12 @@ from ..errors import ClipNotFoundError, LimitError, OptionError
 from ..files.atomic import check_target
 from ..files.formats import format_of_suffix
 from ..files.write import write_arrays, write_tokens
+from ..limits import Limits
 from ..packing.sources import ARCHIVE_SUFFIX
 from ..packing.unpack import choose
 from ..packing.unpack import unpack as run_unpack
 from .compiling import warm_up
+from .limits import in_words
 from .progress import progress_bar
 from .session import Session, binary_stdout, printable
 from .targets import STDOUT, make_parents
@@ -33,13 +35,13 @@ def unpack(
     force: bool,
     workers: int | None,
     recover: bool,
-    max_tokens: int,
+    limits: Limits,
 ) -> int:
     """Restore the clips of an archive; returns the exit code."""
     target = output or _default_directory(path)
     start = time.perf_counter()
     tokens = 0
-    with archives.open(path, recover=recover, max_tokens=max_tokens) as archive:
+    with archives.open(path, recover=recover, limits=limits) as archive:
         say_problems(session, archive)
         names = choose(archive, patterns)
         if workers is None:
@@ -91,14 +93,14 @@ def extract(
     output: str | None,
     force: bool,
     recover: bool,
-    max_tokens: int,
+    limits: Limits,
 ) -> int:
     """Restore one clip, or some of its frames; returns the exit code."""
     if output == STDOUT:
         binary_stdout()
         if session.json:
             raise OptionError("--json and the tokens both want standard output; use -o FILE")
-    with archives.open(path, recover=recover, max_tokens=max_tokens) as archive:
+    with archives.open(path, recover=recover, limits=limits) as archive:
         say_problems(session, archive)
         name, frames = _parse_clip(archive, clip)
         target = output or name.rpartition("/")[2] + ".npy"
@@ -175,4 +177,4 @@ def _default_directory(path: str) -> str:
 
 def _hint(error: Exception) -> None:
     if isinstance(error, LimitError):
-        error.args = (str(error).replace("pass max_tokens=", "use --max-tokens "),)
+        in_words(error)

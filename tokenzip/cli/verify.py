@@ -41,7 +41,7 @@ def verify(
             yield verify_archive(session, source.path, codec, fast=fast, workers=workers)
             return
         start = time.perf_counter()
-        compressed = load(source.path)
+        compressed = load(source.path, codec.allowed)
         members_of(compressed)
         tokens = sum(array.size for array in decode_all(compressed, codec))
         seconds = time.perf_counter() - start

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ..errors import FileError
+from ..limits import physical_memory
 
-
-def physical_memory() -> int | None:
-    """Bytes of main memory, or None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+__all__ = ["check_fits", "physical_memory"]
 
 
 def check_fits(nbytes: int, what: str) -> None:

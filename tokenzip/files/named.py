@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..blob.fields import NAMES_MAGIC
-from ..errors import CorruptError, FileError, TruncatedError, UnsupportedVersionError
+from ..errors import (
+    CorruptError,
+    FileError,
+    LimitError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+from ..limits import DEFAULTS, Limits
 from .formats import FORMATS, Format
 
 VERSION = 1
@@ -24,7 +31,7 @@ _HEAD = struct.Struct("<4sBII")
 NAMES_HEAD_BYTES = _HEAD.size
 
 # Far more than any real set of names; little enough to be harmless.
-MAX_NAMES_BYTES = 1 << 26
+MAX_NAMES_BYTES = DEFAULTS.json_bytes
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,15 @@ def join_names(members: Sequence[Member], blob: bytes) -> bytes:
     return _HEAD.pack(NAMES_MAGIC, VERSION, len(packed), zlib.crc32(packed)) + packed + blob
 
 
-def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryview]:
+def split_names(
+    data: bytes, limits: Limits = DEFAULTS
+) -> tuple[tuple[Member, ...] | None, bytes | memoryview]:
     """Members and blob of a `.tkz` file's content; members are None where it is a bare blob.
     The blob is not copied.
 
     Whether the blob is one is left to decode or inspect. Raises UnsupportedVersionError,
-    TruncatedError or CorruptError (`where` is "names") if the preamble is damaged.
+    TruncatedError or CorruptError (`where` is "names") if the preamble is damaged, LimitError if
+    the names take more than `limits.json_bytes`.
     """
     if not data.startswith(NAMES_MAGIC):
         return None, data
@@ -91,7 +101,7 @@ def split_names(data: bytes) -> tuple[tuple[Member, ...] | None, bytes | memoryv
         raise TruncatedError("the file ends inside the preamble that holds its names")
     if zlib.crc32(packed) != checksum:
         raise CorruptError("the file's names are damaged: wrong CRC-32", where="names")
-    return _parse(packed), memoryview(data)[_HEAD.size + length :]
+    return _parse(packed, limits), memoryview(data)[_HEAD.size + length :]
 
 
 def names_bytes(head: bytes) -> int:
@@ -114,15 +124,18 @@ def _checked_head(data: bytes) -> tuple[int, int]:
     return length, checksum
 
 
-def _parse(packed: bytes) -> tuple[Member, ...]:
+def _parse(packed: bytes, limits: Limits) -> tuple[Member, ...]:
     def bad(what: str) -> CorruptError:
         return CorruptError(f"the file's names make no sense: {what}", where="names")
 
     unzip = zlib.decompressobj()
     try:
-        text = unzip.decompress(packed, MAX_NAMES_BYTES)
+        text = unzip.decompress(packed, limits.json_bytes + 1)
+        limits.check("json_bytes", len(text), "bytes, at least, of the names in the file")
         complete = unzip.eof and not unzip.unused_data
         document = json.loads(text.decode("utf-8", "surrogateescape")) if complete else None
+    except LimitError:
+        raise
     except (zlib.error, ValueError, RecursionError) as error:
         raise bad(str(error)) from error
     if not isinstance(document, dict) or not isinstance(document.get("files"), list):

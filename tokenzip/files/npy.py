@@ -50,7 +50,8 @@ def parse_npy(data: bytes | mmap.mmap, name: str) -> np.ndarray[Any, Any]:
             f"{name}: holds pickled Python objects, which are never loaded; "
             "save a plain integer array, one for each clip (np.savez keeps several)"
         )
-    if dtype.itemsize == 0 or any(n < 0 for n in shape):
+    # numpy takes True for a length, until it has to reshape.
+    if dtype.itemsize == 0 or any(type(n) is not int or n < 0 for n in shape):
         raise FileFormatError(f"{name}: impossible header, shape {shape} of {dtype}")
     offset = stream.tell()
     count = math.prod(shape)

@@ -17,6 +17,8 @@ from .npy import parse_npy, write_npy
 from .reasons import first_line
 from .select import ArraySelection
 
+_PIECE_BYTES = 1 << 20
+
 # What zipfile raises on damaged archives, next to its own BadZipFile.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -65,7 +67,7 @@ def read_npz(
                     continue
                 check_fits(member.file_size, f"{name}[{key}]")
                 with archive.open(member) as stream:
-                    data = stream.read()
+                    data = _content(stream, member.file_size)
                 if len(data) != member.file_size:
                     raise FileFormatError(
                         f"{name}[{key}]: {len(data):,} bytes, {member.file_size:,} were announced"
@@ -83,6 +85,19 @@ def read_npz(
         raise FileFormatError(f"{name}: not a readable .npz file ({first_line(error)})") from error
     selection.check_found(arrays, left_out)
     return arrays, left_out
+
+
+def _content(stream: IO[bytes], announced: int) -> bytes:
+    """What a member holds, as far as one byte beyond what was announced.
+
+    In pieces: asked for all at once, zipfile makes room for whatever the directory claims.
+    """
+    pieces = []
+    left = announced + 1
+    while left > 0 and (piece := stream.read(min(_PIECE_BYTES, left))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def list_npz(path: str, keys: Sequence[str]) -> list[str]:

@@ -18,14 +18,13 @@ import numpy.typing as npt
 from ..errors import FileError, MissingDependencyError, ModelFormatError, UnsupportedModelError
 from ..files.atomic import atomic_output
 from ..files.reasons import os_error_text
+from ..limits import DEFAULTS, Limits
 from .bounds import prove
 from .parts import tensor_forms
 from .spec import Spec
 
 FORMAT = "tokenzip-model"
 VERSION = 1
-#: A model file is read whole; larger ones are refused.
-MAX_BYTES = 2**31
 _MAX_HEADER = 2**24
 
 
@@ -114,21 +113,22 @@ class Model:
             file.write(self.to_bytes())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Model:
+    def load(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULTS) -> Model:
         """Read a model file, check it, and prove that it cannot overflow.
+
+        limits: of which `model_bytes` counts; the file is read whole.
 
         Raises:
             ModelFormatError: not a model file, or a damaged one.
             UnsupportedModelError: of a newer version.
             UnsafeModelError: a sum could overflow; names the layer.
+            LimitError: the file is longer than the limits allow.
             FileError: it cannot be read.
             MissingDependencyError: safetensors is not installed.
         """
         path = Path(path)
         try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                raise ModelFormatError(f"{path}: {size} bytes are too large for a model")
+            limits.check("model_bytes", path.stat().st_size, f"{path}: bytes of the file")
             data = path.read_bytes()
         except OSError as error:
             raise FileError(f"{path}: cannot be read: {os_error_text(error)}") from error

@@ -30,15 +30,17 @@ import numpy.typing as npt
 
 from ..blob.varint import Reader, varint
 from ..coding.constants import USABLE
-from ..errors import CorruptError, ModelError
+from ..errors import CorruptError, LimitError, ModelError
+from ..limits import DEFAULTS, Limits
 from .file import Model
 from .parts import tensor_forms
 from .spec import Spec
 
 VERSIONS = (1, 2)
 _MAX_SPEC = 1 << 20
-#: Weights that an embedded model may have: bounds what a few hostile bytes can allocate.
-MAX_WEIGHTS = 2**26
+#: Weights that an embedded model may have, unless limits say otherwise: bounds what a few hostile
+#: bytes can allocate.
+MAX_WEIGHTS = DEFAULTS.model_weights
 
 
 def pack(model: Model, version: int | None = None) -> bytes:
@@ -61,31 +63,32 @@ def pack(model: Model, version: int | None = None) -> bytes:
     return b"".join(parts)
 
 
-def unpack(data: bytes) -> Model:
+def unpack(data: bytes, limits: Limits = DEFAULTS) -> Model:
     """The model in packed bytes.
 
     Raises:
         CorruptError: no model.
-        UnsafeModelError: its sums could overflow.
+            Also if its sums could overflow.
+        LimitError: it has more weights than the limits allow.
     """
     try:
-        return _unpack(Reader(data))
+        return _unpack(Reader(data), limits)
     except ModelError as error:
         raise CorruptError(f"the embedded model: {error}", where="model") from error
     except (zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, CorruptError):
+        if isinstance(error, (CorruptError, LimitError)):
             raise
         raise CorruptError(f"the embedded model is damaged: {error}", where="model") from error
 
 
-def _unpack(reader: Reader) -> Model:
+def _unpack(reader: Reader, limits: Limits) -> Model:
     version = reader.byte("model")
     if version not in VERSIONS:
         raise CorruptError("an embedded model of an unknown version", where="model")
     spec = Spec.from_dict(json.loads(_inflated(reader, _MAX_SPEC)))
     forms = tensor_forms(spec)
-    if sum(math.prod(shape) for _, shape in forms.values()) > MAX_WEIGHTS:
-        raise CorruptError(f"the embedded model has more than {MAX_WEIGHTS} weights", where="model")
+    weights = sum(math.prod(shape) for _, shape in forms.values())
+    limits.check("model_weights", weights, "weights of the embedded model")
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in sorted(forms):
         dtype, shape = np.dtype(forms[name][0]).newbyteorder("<"), forms[name][1]

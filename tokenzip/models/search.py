@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import MissingModelError, OptionError
+from ..limits import DEFAULTS, Limits
 from . import bundled, registry
 from .file import Model, read_identity
 
@@ -63,19 +64,21 @@ def is_single(model: Any) -> bool:
     )
 
 
-def read_model(data: bytes) -> Model:
+def read_model(data: bytes, limits: Limits = DEFAULTS) -> Model:
     """The model in the content of a model file, or in packed bytes as blobs have them.
 
     Raises:
         ModelError: neither.
         CorruptError: packed, but damaged.
+        LimitError: longer, or of more weights, than the limits allow.
     """
     # A model file begins with a length that is below its own; packed bytes, read so, never are.
     if int.from_bytes(data[:8], "little") <= len(data):
+        limits.check("model_bytes", len(data), "bytes of the model")
         return Model.from_bytes(data)
     from .packed import unpack
 
-    return unpack(data)
+    return unpack(data, limits)
 
 
 def find(identity: bytes, where: Where = None) -> Model:

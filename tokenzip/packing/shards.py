@@ -7,7 +7,9 @@ it may be one.
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,8 +27,21 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 _MAX_JSON = 1 << 26
 
+#: How often a file that has ended is asked for more before that is an error.
+_ENDS = 64
+
 # What damaged archives and streams raise.
-_TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError)
+_TAR_ERRORS = (
+    tarfile.TarError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    IndexError,
+    OverflowError,
+    TypeError,  # of a gzip header that is cut off
+    ValueError,
+)
 
 
 @dataclass
@@ -73,7 +88,7 @@ def _samples(path: str, file: BinaryIO) -> Iterator[tuple[_Sample, int]]:
     sample: _Sample | None = None
     position = before = 0
     try:
-        with tarfile.open(fileobj=file, mode="r|*") as tar:
+        with tarfile.open(fileobj=cast(BinaryIO, _Ending(file)), mode="r|*") as tar:
             for member in tar:
                 before, position = position, file.tell()
                 # A list of all members would grow with the shard.
@@ -101,6 +116,24 @@ def _samples(path: str, file: BinaryIO) -> Iterator[tuple[_Sample, int]]:
         raise FileFormatError(f"{path}: a damaged tar file ({first_line(error)})") from error
     if sample is not None:
         yield sample, position
+
+
+class _Ending:
+    """A file that is over when it is over.
+
+    tarfile skips what a header claims, up to 2^88 bytes, and does not mind that nothing comes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._ends = 0
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read(count)
+        self._ends = 0 if data else self._ends + 1
+        if self._ends > _ENDS:
+            raise EOFError("unexpected end of data")
+        return data
 
 
 def _take(

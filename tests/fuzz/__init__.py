@@ -1,0 +1,1 @@
+"""Fuzzing: hostile bytes for every door of tokenzip. `make fuzz MINUTES=n`; see README.md here."""

@@ -16,7 +16,8 @@ import tokenzip
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-WITH_EXAMPLES = [page for page in PAGES if blocks(page.read_text("utf-8"))]
+ALSO = [ROOT / "SECURITY.md"]
+WITH_EXAMPLES = [page for page in PAGES + ALSO if blocks(page.read_text("utf-8"))]
 
 
 def test_the_navigation_has_every_page() -> None:
@@ -52,7 +53,7 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES + ALSO, ids=lambda page: page.name)
 def test_every_block_says_what_it_is(page: Path) -> None:
     languages = {language for language, _ in blocks(page.read_text("utf-8"))}
     assert languages <= {"python", "sh", "console", "text"}
@@ -76,7 +77,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
         assert not (isinstance(value, type) or callable(value)) or name in reference, name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES + ALSO, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]

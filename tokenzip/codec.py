@@ -300,7 +300,7 @@ class Codec:
                 check_limit(_tokens_of_needed_chunks(info, selections), self.max_tokens)
             returned = _bytes_of_needed_chunks(info, selections)
             self.allowed.check("array_bytes", returned, "bytes of the blob's arrays")
-            model = self._model_of(data, info)
+            model = self.model_of(data, info)
             if model is not None:
                 if info.predictor not in (HYBRID, model.spec.family):
                     raise CorruptError(
@@ -362,7 +362,7 @@ class Codec:
             solid=self.solid,
         )
 
-    def _model_of(self, data: BlobBytes, info: BlobInfo) -> Model | None:
+    def model_of(self, data: BlobBytes, info: BlobInfo) -> Model | None:
         """The model that a blob needs: its own, a bundled one, or one that is found."""
         if info.bundled is not None:
             from .models.bundled import by_number

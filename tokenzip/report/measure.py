@@ -111,7 +111,7 @@ def of_blob(
         found = codec.decode(blob)
         return found if isinstance(found, list) else [found]
 
-    part = _Part(labels, info, codec._model_of(memoryview(blob), info), load)
+    part = _Part(labels, info, codec.model_of(memoryview(blob), info), load)
     return _of_part(part, source, "blob", file_bytes or len(blob), sample, None)
 
 
@@ -138,7 +138,7 @@ def of_arrays(
     info = inspect(blob)
     model = None
     if info.model is not None or info.bundled is not None:
-        model = codec._model_of(memoryview(blob), info)
+        model = codec.model_of(memoryview(blob), info)
     labels = [labels[i] for i in chosen]
 
     def load() -> list[npt.NDArray[Any]]:
@@ -189,8 +189,8 @@ def of_archive(
         if info.model is not None or info.bundled is not None:
             finder = codec
             if info.model is not None and not info.embedded_bytes:
-                finder = archive._codec_with(info.model)
-            model = finder._model_of(memoryview(clip.blob()), info)
+                finder = archive.codec_with(info.model)
+            model = finder.model_of(memoryview(clip.blob()), info)
         part = _Part([names[number]], info, model, lambda clip=clip: [np.asarray(clip)])  # type: ignore[misc]
         (found,) = list(_trace(part, sample, sums, [0]))
         clips[number] = _with_trace(clips[number], found) if found else clips[number]

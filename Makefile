@@ -33,8 +33,9 @@ help:
 demo: $(LIGHT)
 	$(PY) benchmarks/demo.py
 
+# A process for each core, or JOBS of them; in each, torch has one thread.
 test: $(DEV)
-	$(PY) -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),auto) --dist loadfile -m "not slow and not gpu"
 
 # Exit status 5: there is no such test, which is no failure.
 test-slow: $(DEV)

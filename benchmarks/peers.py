@@ -107,6 +107,8 @@ def markdown(measured: Sequence[Row]) -> str:
     lines = [
         "## Peers",
         "",
+        "![ratio against decoding speed](peers.png)",
+        "",
         "| compressor | bits/token | ratio | encode tokens/s | decode tokens/s | model bytes | "
         "trained | decodes at another batch size |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
@@ -127,6 +129,10 @@ def markdown(measured: Sequence[Row]) -> str:
         "were trained on drive/train.h5 for the time of one core that is given, and are not in the "
         "sizes; those of peers are 32-bit floats, tokenzip's are packed integers. General "
         "compressors: the best of six byte layouts.",
+        "",
+        "So short a training is little for networks that were made for GPUs: the table says what "
+        "each design gives for the same work, not what it can reach. A float blob that decodes at "
+        "another batch size here does so on this machine; nothing promises it elsewhere.",
         "",
         machine_line(bench.machine_info()),
         "",

@@ -165,3 +165,14 @@ def test_a_page_of_very_many_clips_is_small(tmp_path: Path) -> None:
 def test_samples_are_checked(bad: dict[str, int]) -> None:
     with pytest.raises(OptionError):
         report.Sample(**bad)
+
+
+def test_errors_name_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "cut.tkz"
+    bad.write_bytes(tokenzip.encode(moving(40, (4, 6), 64))[:-9])
+    for path in (bad, tmp_path / "none.npy"):
+        assert run(["report", str(path), "-o", str(tmp_path / "page.html")]) == 1
+        assert str(path) in capsys.readouterr().err.replace("\n", "")
+    assert not (tmp_path / "page.html").exists()
+    assert run(["report", str(bad), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .. import archive as archives
 from .. import report as reports
 from ..codec import Codec, inspect
-from ..errors import OptionError
+from ..errors import OptionError, TokenzipError
 from ..files.atomic import atomic_output
 from ..files.formats import format_of_suffix
 from ..files.read import STDIN, read_tokens
@@ -46,7 +46,7 @@ class ReportOptions:
 
 
 def report(session: Session, path: str, options: ReportOptions) -> int:
-    """Write the report of a file; returns the exit code. Raises TokenzipError."""
+    """Write the report of a file; returns the exit code. Raises OptionError."""
     sample, output = options.sample, options.output
     if output is None and not session.json:
         raise OptionError("name the page with -o report.html, or ask for --json")
@@ -54,8 +54,12 @@ def report(session: Session, path: str, options: ReportOptions) -> int:
         raise OptionError("--json and the page both want standard output; use -o FILE")
     if output is not None and output != STDOUT:
         check_early(output, force=options.force)
-    with announced(session):
-        found = _report(path, options, sample)
+    try:
+        with announced(session):
+            found = _report(path, options, sample)
+    except (TokenzipError, OSError, MemoryError) as error:
+        session.fail(error, path)
+        return session.finish()
     entry = {"source": path, "report": found.to_dict()}
     if output == STDOUT:
         session.stdout.file.write(reports.page(found))

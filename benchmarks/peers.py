@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -32,6 +31,7 @@ from peers.measure import Row, measure_network, measure_ours, measure_program
 from peers.programs import Program
 from peers.training import train
 from peers.window_lstm import WindowLstm
+from ratio import load_clips
 from rich.console import Console
 
 import tokenzip
@@ -55,7 +55,7 @@ def trained_peer(name: str, weights: Path, minutes: float) -> tuple[Peer, str]:
     path = weights / f"{name}-{minutes:g}.pt"
     if not path.is_file():
         _say(f"training {name} for {minutes:g} minutes of one core")
-        clips = list(_read(data_path("drive/train.h5")))
+        clips = load_clips([str(data_path("drive/train.h5"))])
         tokens = train(peer, clips, 60 * minutes, lambda text: _say(f"{name}: {text}"))
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"weights": peer.state_dict(), "tokens": tokens}, path)
@@ -142,15 +142,10 @@ def markdown(measured: Sequence[Row]) -> str:
 
 def _clips(count: int, frames: int) -> list[npt.NDArray[np.uint16]]:
     """The first frames of clips spread evenly over the validation set."""
-    long = [clip for clip in _read(data_path("drive/val.h5")) if len(clip) >= frames]
+    clips = load_clips([str(data_path("drive/val.h5"))])
+    long = [clip for clip in clips if len(clip) >= frames]
     chosen = np.linspace(0, len(long) - 1, min(count, len(long))).round().astype(int)
     return [long[index][:frames] for index in chosen]
-
-
-def _read(path: Path) -> Iterator[npt.NDArray[np.uint16]]:
-    with h5py.File(path) as file:
-        for clip in file["clips"].values():
-            yield clip["tokens"][:]
 
 
 def main(arguments: list[str] | None = None) -> int:

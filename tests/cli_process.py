@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -33,6 +34,29 @@ def run(*arguments: object, cwd: Path, **options: object) -> subprocess.Complete
         timeout=60,
         check=False,
         **options,  # type: ignore[call-overload]
+    )
+
+
+def run_unread(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """The same, into a pipe whose reader is gone."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as gone:
+        return run_into(gone, *arguments, cwd=cwd)
+
+
+def run_into(
+    output: IO[bytes], *arguments: object, cwd: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """The same, with standard output going to a file."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
     )
 
 

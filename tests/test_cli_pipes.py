@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import ENVIRONMENT, PROGRAM, STORED, make_clip, run, saved
+from cli_process import ENVIRONMENT, STORED, make_clip, run, run_unread, saved
 
 import tokenzip
 
@@ -74,18 +74,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path, clip: np.ndarray) -> N
         ["info", "clip.npy.tkz", "--json"],
         ["verify", "clip.npy.tkz"],
     ):
-        read_end, write_end = os.pipe()
-        os.close(read_end)
-        with os.fdopen(write_end, "wb") as gone:
-            done = subprocess.run(
-                [*PROGRAM, *arguments],
-                cwd=tmp_path,
-                env=ENVIRONMENT,
-                stdout=gone,
-                stderr=subprocess.PIPE,
-                timeout=60,
-                check=False,
-            )
+        done = run_unread(*arguments, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (141, b"")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import ENVIRONMENT, PROGRAM, STORED, make_clip, run
+from cli_process import ENVIRONMENT, PROGRAM, STORED, make_clip, run, run_into
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and terminals")
 
@@ -150,15 +150,7 @@ def test_a_full_device_is_an_error(tmp_path: Path, clip: np.ndarray) -> None:
         b"tokenzip: error: clip.npy: /dev/full: cannot be written: No space left on device\n"
     )
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*PROGRAM, "compress", "clip.npy", "-o", "-", *STORED],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+        done = run_into(full, "compress", "clip.npy", "-o", "-", *STORED, cwd=tmp_path)
     assert done.returncode == 1 and b"No space left on device" in done.stderr
     assert done.stderr.count(b"\n") == 1
 

@@ -105,20 +105,18 @@ def check(setting: Setting) -> None:
         assert set(found) == everything
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_the_same_blobs(name: str) -> None:
-    if "--backend" in QUICK[name].arguments:
+@pytest.mark.parametrize("setting", QUICK.values(), ids=QUICK)
+def test_the_same_blobs(setting: Setting) -> None:
+    if "--backend" in setting.arguments:
         pytest.importorskip("torch")
-    check(QUICK[name])
+    check(setting)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT)
-@pytest.mark.parametrize("name", SLOW)
-def test_the_whole_matrix(name: str) -> None:
-    if "--backend" in SLOW[name].arguments:
-        pytest.importorskip("torch")
-    check(SLOW[name])
+@pytest.mark.parametrize("setting", SLOW.values(), ids=SLOW)
+def test_the_whole_matrix(setting: Setting) -> None:
+    test_the_same_blobs(setting)
 
 
 @pytest.mark.slow

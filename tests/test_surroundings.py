@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_process import ENVIRONMENT, PROGRAM, STORED, make_clip, run, saved
+from cli_process import ENVIRONMENT, STORED, make_clip, run, run_unread, saved
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 
@@ -250,18 +250,7 @@ def test_readers_that_leave_archives(command: list[str], tmp_path: Path) -> None
     with tokenzip.open(tmp_path / "a.tkz.h5", "w", predictor="stored") as archive:
         archive["c"] = np.arange(60_000) % 1024
     before = (tmp_path / "a.tkz.h5").read_bytes()
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as gone:
-        done = subprocess.run(
-            [*PROGRAM, *command],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            stdout=gone,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+    done = run_unread(*command, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
     assert (tmp_path / "a.tkz.h5").read_bytes() == before
     assert os.listdir(tmp_path) == ["a.tkz.h5"]

@@ -19,7 +19,7 @@ _LAYERS = 5
 
 
 class FrameAutoregressive(Peer):
-    """4.2 million parameters, with the embedding shared by input and output."""
+    """4.3 million parameters, with the embedding shared by input and output."""
 
     segment = _CONTEXT + 1
     predicted = segment * SITES

@@ -18,7 +18,7 @@ _HEADS = 4
 
 
 class FrameParallel(Peer):
-    """4.8 million parameters; one pass for a frame."""
+    """4.7 million parameters; one pass for a frame."""
 
     segment = _FRAMES + 1
     predicted = _FRAMES * SITES

@@ -151,15 +151,16 @@ class Archive(Mapping[str, ArchivedClip]):
 
     def _decode(self, blob: BlobSource, info: BlobInfo, frames: slice | None) -> npt.NDArray[Any]:
         """Some frames of a blob, whose header says `info`."""
-        outside = info.model is not None and not info.embedded_bytes
-        codec = self.codec_with(info.model) if outside and info.model else self._codec
-        decoded = codec.decode(blob, frames=frames)
+        decoded = self.codec_for(info).decode(blob, frames=frames)
         if isinstance(decoded, list):
             raise ArchiveError("a clip of an archive is one array, and this blob is a list")
         return decoded
 
-    def codec_with(self, identity: bytes) -> Codec:
-        """What decodes blobs that need this model: the archive's own, or one that is found."""
+    def codec_for(self, info: BlobInfo) -> Codec:
+        """What decodes a blob with this header: with the archive's own model, if it needs one."""
+        identity = info.model
+        if identity is None or info.embedded_bytes:
+            return self._codec
         if identity not in self._codecs and identity.hex() in self._contents.models:
             model = read_model(self.models[identity.hex()], self._codec.allowed)
             if model.identity != identity:

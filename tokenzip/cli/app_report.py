@@ -12,14 +12,15 @@ from .app import (
     Device,
     Force,
     Json,
+    LimitOptions,
     MaxTokens,
     Models,
     Quiet,
+    _decoder,
     _leave,
     _session,
     app,
 )
-from .app import _decoder as codec_of
 
 _LOOK = "What is looked at"
 
@@ -67,6 +68,7 @@ def report(
     ] = None,
     dataset: Dataset = None,
     max_tokens: MaxTokens = None,
+    limit: LimitOptions = None,
     model: Models = None,
     backend: Backend = "auto",
     device: Device = None,
@@ -86,7 +88,7 @@ def report(
         seed=seed,
         film=film,
         select=tuple(dataset or ()),
-        codec=codec_of(max_tokens, None, model, backend, device),
+        codec=_decoder(max_tokens, None, model, backend, device, limit),
     )
     session = _session(context, json=json, quiet=quiet)
     _leave(lambda: run(session, file, options))

@@ -1,4 +1,4 @@
-"""`--limit NAME=N`: tokenzip.Limits from the command line, and their errors in its words."""
+"""`--limit NAME=N`: tokenzip.Limits from the command line, and what their errors advise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 
-from ..errors import LimitError, OptionError
+from ..errors import OptionError
 from ..limits import Limits
 
 _NUMBER = re.compile(r"(\d{1,18})([kMGT]?)")
@@ -29,7 +29,7 @@ def parse_limits(texts: Sequence[str]) -> Limits | None:
     return Limits(**values) if values else None
 
 
-def in_words(error: LimitError) -> None:
-    """Let the error name the option that raises the limit, in place of the argument."""
-    text = str(error).replace("pass max_tokens=", "use --max-tokens ")
-    error.args = (re.sub(r"pass limits=Limits\((\w+=\d+)\)", r"use --limit \1", text),)
+def by_option(text: str) -> str:
+    """The text of a LimitError, naming the option that raises the limit in place of an argument."""
+    text = text.replace("pass max_tokens=", "use --max-tokens ")
+    return re.sub(r"pass limits=Limits\((\w+=\d+)\)", r"use --limit \1", text)

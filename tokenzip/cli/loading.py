@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..codec import Codec, inspect
-from ..errors import CorruptError, FileError, LimitError
+from ..errors import CorruptError, FileError
 from ..files.formats import format_of_content
 from ..files.named import Member, split_names
 from ..files.read import STDIN, read_stdin
 from ..files.reasons import os_error_text
 from ..limits import DEFAULTS, Limits
-from .limits import in_words
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,7 @@ def load(path: str, limits: Limits = DEFAULTS) -> Compressed:
     kind = format_of_content(data[:8])
     if kind is not None:
         raise FileError(f"{path}: is a .{kind} file, not compressed by tokenzip")
-    try:
-        members, blob = split_names(data, limits)
-    except LimitError as error:
-        in_words(error)
-        raise
+    members, blob = split_names(data, limits)
     return Compressed(members, blob, len(data), status)
 
 
@@ -76,11 +71,7 @@ def decode_all(
     compressed: Compressed, codec: Codec, frames: slice | None = None
 ) -> list[np.ndarray[Any, Any]]:
     """All arrays of the blob, as a list even if it holds a single one. Raises BlobError."""
-    try:
-        decoded = codec.decode(compressed.blob, frames=frames)
-    except LimitError as error:
-        in_words(error)
-        raise
+    decoded = codec.decode(compressed.blob, frames=frames)
     return decoded if isinstance(decoded, list) else [decoded]
 
 

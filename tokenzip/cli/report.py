@@ -81,11 +81,9 @@ def _report(path: str, options: ReportOptions, sample: reports.Sample) -> report
     if path == STDIN:
         check_stdin()
     elif is_archive_file(path):
-        with archives.open(path, max_tokens=codec.max_tokens, model=codec.model) as archive:
+        with archives.open(path, limits=codec.allowed, model=codec.model) as archive:
             size = os.path.getsize(path)
-            return reports.of_archive(
-                archive, codec=codec, source=path, file_bytes=size, sample=sample
-            )
+            return reports.of_archive(archive, source=path, file_bytes=size, sample=sample)
     elif format_of_suffix(path) is not None:
         arrays = read_tokens(path, select=options.select).arrays
         return reports.of_arrays(
@@ -95,7 +93,7 @@ def _report(path: str, options: ReportOptions, sample: reports.Sample) -> report
             source=path,
             sample=sample,
         )
-    compressed = load(path)
+    compressed = load(path, codec.allowed)
     labels = labels_of(members_of(compressed), len(inspect(compressed.blob).grids))
     return reports.of_blob(
         bytes(compressed.blob),

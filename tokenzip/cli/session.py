@@ -11,7 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..errors import OptionError, TokenzipError
+from ..errors import LimitError, OptionError, TokenzipError
+from .limits import by_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,8 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, TokenzipError):
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return printable(where + (error.strerror or str(error)))
-    return printable(" ".join(str(error).split()) or type(error).__name__)
+    text = by_option(str(error)) if isinstance(error, LimitError) else str(error)
+    return printable(" ".join(text.split()) or type(error).__name__)
 
 
 class ReaderGone(BaseException):

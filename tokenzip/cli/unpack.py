@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import archive as archives
-from ..errors import ClipNotFoundError, LimitError, OptionError
+from ..errors import ClipNotFoundError, OptionError
 from ..files.atomic import check_target
 from ..files.formats import format_of_suffix
 from ..files.write import write_arrays, write_tokens
@@ -20,7 +20,6 @@ from ..packing.sources import ARCHIVE_SUFFIX
 from ..packing.unpack import choose
 from ..packing.unpack import unpack as run_unpack
 from .compiling import warm_up
-from .limits import in_words
 from .progress import progress_bar
 from .session import Session, binary_stdout, printable
 from .targets import STDOUT, make_parents
@@ -56,7 +55,6 @@ def unpack(
 
             def failed(name: str, error: Exception) -> None:
                 bar.advance()
-                _hint(error)
                 session.fail(error, name)
 
             count = run_unpack(
@@ -113,9 +111,6 @@ def extract(
             array = np.asarray(archive[name][frames])
         except IndexError as error:
             raise OptionError(str(error)) from error
-        except LimitError as error:
-            _hint(error)
-            raise
         seconds = time.perf_counter() - start
         kind = (None if target == STDOUT else format_of_suffix(target)) or "npy"
         label = name if kind in ("npz", "h5") else ""
@@ -173,8 +168,3 @@ def _default_directory(path: str) -> str:
     if stem == path:
         raise OptionError("name the directory with -o")
     return stem
-
-
-def _hint(error: Exception) -> None:
-    if isinstance(error, LimitError):
-        in_words(error)

@@ -20,7 +20,7 @@ from ..codec import Codec, inspect
 from ..errors import OptionError
 from ..models import Model
 from . import statistics as st
-from .tracing import Trace, Tracer, tracer
+from .tracing import Trace, Tracer, joined, tracer
 
 if TYPE_CHECKING:
     from ..archive import Archive
@@ -105,13 +105,7 @@ def of_blob(
     """
     codec, sample = codec or Codec(), sample or Sample()
     info = inspect(blob)
-    labels = _labels(names, len(info.grids))
-
-    def load() -> list[npt.NDArray[Any]]:
-        found = codec.decode(blob)
-        return found if isinstance(found, list) else [found]
-
-    part = _Part(labels, info, codec.model_of(memoryview(blob), info), load)
+    part = _part(blob, info, codec, _labels(names, len(info.grids)))
     return _of_part(part, source, "blob", file_bytes or len(blob), sample, None)
 
 
@@ -135,17 +129,7 @@ def of_arrays(
     blob = codec.encode(some)
     seconds = time.perf_counter() - start
     tokens = sum(array.size for array in some)
-    info = inspect(blob)
-    model = None
-    if info.model is not None or info.bundled is not None:
-        model = codec.model_of(memoryview(blob), info)
-    labels = [labels[i] for i in chosen]
-
-    def load() -> list[npt.NDArray[Any]]:
-        found = codec.decode(blob)
-        return found if isinstance(found, list) else [found]
-
-    part = _Part(labels, info, model, load)
+    part = _part(blob, inspect(blob), codec, [labels[i] for i in chosen])
     speed = tokens / seconds if tokens else None
     report = _of_part(part, source, "tokens", len(blob), sample, speed)
     everything = sum(int(np.size(array)) for array in arrays)
@@ -156,7 +140,6 @@ def of_arrays(
 def of_archive(
     archive: Archive,
     *,
-    codec: Codec | None = None,
     source: str = "",
     file_bytes: int,
     sample: Sample | None = None,
@@ -165,7 +148,7 @@ def of_archive(
 
     Raises what reading clips raises.
     """
-    codec, sample = codec or Codec(), sample or Sample()
+    sample = sample or Sample()
     names = list(archive)
     clips: list[st.Clip] = []
     raw = 0
@@ -185,12 +168,7 @@ def of_archive(
     for number in sample.of(len(names)):
         clip = archive[names[number]]
         info = clip.info
-        model = None
-        if info.model is not None or info.bundled is not None:
-            finder = codec
-            if info.model is not None and not info.embedded_bytes:
-                finder = archive.codec_with(info.model)
-            model = finder.model_of(memoryview(clip.blob()), info)
+        model = archive.codec_for(info).model_of(memoryview(clip.blob()), info)
         part = _Part([names[number]], info, model, lambda clip=clip: [np.asarray(clip)])  # type: ignore[misc]
         (found,) = list(_trace(part, sample, sums, [0]))
         clips[number] = _with_trace(clips[number], found) if found else clips[number]
@@ -202,6 +180,14 @@ def of_archive(
     sizes = _sizes(tokens, raw, file_bytes, blobs, kept)
     facts = _Facts(source, "archive", ", ".join(sorted(models)) or "none", choice, False, sizes)
     return _report(facts, clips, sums, sample, None)
+
+
+def _part(blob: bytes, info: BlobInfo, codec: Codec, names: Sequence[str]) -> _Part:
+    def load() -> list[npt.NDArray[Any]]:
+        found = codec.decode(blob)
+        return found if isinstance(found, list) else [found]
+
+    return _Part(names, info, codec.model_of(memoryview(blob), info), load)
 
 
 def _of_part(
@@ -259,10 +245,7 @@ def _trace(
         traces = list(parts)
         if number not in wanted:
             continue
-        whole = Trace(
-            *(np.concatenate([getattr(t, name) for t in traces])
-              for name in ("cost", "entropy", "best", "rank"))
-        )  # fmt: skip
+        whole = joined(traces)
         found = st.Traced(name, grid.alphabet, tokens[: len(whole.cost)], whole)
         sums.traced.append(found)
         yield found
@@ -348,7 +331,7 @@ def _report(
     bits = np.array([clips[i].bits_per_token for i in known], np.float64)
     for place, far in zip(known, st.outliers(bits), strict=True):
         clips[place] = replace(clips[place], outlier=bool(far))
-    everything = _joined([clip.trace for clip in sums.traced])
+    everything = joined([clip.trace.flat() for clip in sums.traced])
     tokens = int(everything.cost.size)
     calibration = st.calibration(everything)
     pairs = [(c.copied, c.traced) for c in clips if c.copied is not None]
@@ -389,15 +372,6 @@ def _report(
         distribution=st.distribution([clips[i].name for i in known], bits),
         clips=tuple(rows),
     )  # fmt: skip
-
-
-def _joined(traces: Sequence[Trace]) -> Trace:
-    def all_of(name: str, dtype: Any) -> npt.NDArray[Any]:
-        parts = [getattr(trace, name).ravel() for trace in traces]
-        return np.concatenate(parts) if parts else np.empty(0, dtype)
-
-    cost, entropy, best = (all_of(name, np.float32) for name in ("cost", "entropy", "best"))
-    return Trace(cost, entropy, best, all_of("rank", np.int64))
 
 
 def _rows(clips: list[st.Clip], most: int) -> list[st.Clip]:

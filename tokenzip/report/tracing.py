@@ -7,7 +7,8 @@ of its lanes (tests/test_report.py says how near).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +47,23 @@ class Trace:
     entropy: Floats
     best: Floats
     rank: npt.NDArray[np.int64]
+
+    def flat(self) -> Trace:
+        """The same, token after token."""
+        return Trace(*(getattr(self, field.name).ravel() for field in fields(self)))
+
+
+_FLOATS = np.empty(0, np.float32)
+_NOTHING = Trace(_FLOATS, _FLOATS, _FLOATS, np.empty(0, np.int64))
+
+
+def joined(traces: Sequence[Trace]) -> Trace:
+    """Runs one after the other; of none: of no tokens."""
+    if not traces:
+        return _NOTHING
+    return Trace(
+        *(np.concatenate([getattr(one, field.name) for one in traces]) for field in fields(Trace))
+    )
 
 
 class Tracer(Protocol):
@@ -193,22 +211,14 @@ class WatchedLearner(Learner):
         words: npt.NDArray[np.uint32],
     ) -> bool:
         """As Learner's, for encoding only; cum and freq stay as they are."""
-        layout, first = self.layout, self._at
-        while self._at < stop or self._pending:
-            if not self._pending:
-                self.before_block()
-            until = stop
-            if layout.learns_classes:
-                until = min(stop, self._at + self._next_classes - self._seen)
-            done = trace_blocks(
-                self.state, layout, self.scratch, self.block, self._symbols, self._at, until,
-                priors[self._at - first :], *self.seen.part(slice(None)),
-            )  # fmt: skip
-            self._seen += done - self._at
-            self._at = done
-            if self._pending:
-                self._make_room()
-        return True
+        first = self._at
+        return self._go(
+            stop,
+            lambda at, until: trace_blocks(
+                self.state, self.layout, self.scratch, self.block, self._symbols, at, until,
+                priors[at - first :], *self.seen.part(slice(None)),
+            ),
+        )  # fmt: skip
 
 
 def _of_tokens(seen: _Seen, shape: tuple[int, ...], symbols: int) -> Trace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,18 +110,28 @@ class Learner:
         lanes: NDArray[np.uint64],
         words: NDArray[np.uint32],
     ) -> bool:
-        """Take the state through the symbols up to `stop`, block by block."""
-        layout, first = self.layout, self._at
+        """Take the state through the symbols up to `stop`; whether the words make sense."""
+        first = self._at
+        return self._go(
+            stop,
+            lambda at, until: code_blocks(
+                self.state, self.layout, self.scratch, self.block, self._symbols, at, until, mode,
+                priors[at - first :], cum, freq, lanes, words,
+            ),
+        )  # fmt: skip
+
+    def _go(self, stop: int, blocks: Callable[[int, int], int]) -> bool:
+        """Take the state up to `stop`, learning classes and making room where that is due.
+
+        blocks(at, until) goes from one symbol towards another, and says how far it came, or -1.
+        """
         while self._at < stop or self._pending:
             if not self._pending:
                 self.before_block()
             until = stop
-            if layout.learns_classes:
+            if self.layout.learns_classes:
                 until = min(stop, self._at + self._next_classes - self._seen)
-            done = code_blocks(
-                self.state, layout, self.scratch, self.block, self._symbols, self._at, until, mode,
-                priors[self._at - first :], cum, freq, lanes, words,
-            )  # fmt: skip
+            done = blocks(self._at, until)
             if done < 0:
                 return False
             self._seen += done - self._at

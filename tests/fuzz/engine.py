@@ -76,6 +76,7 @@ def follow_coverage(name: str, seconds: int, seed: int, report: Path, folder: Pa
         *(f"-artifact_prefix={folder}/", str(corpus)),
     ]
     folder.mkdir(parents=True, exist_ok=True)
+    TARGETS[name].prepare()
     atheris.Setup(arguments, one_input, custom_mutator=mutate)
     atheris.Fuzz()
 

@@ -144,5 +144,10 @@ class ModelTarget(Target):
         committed = super().seeds()
         return committed + [packed.unpack(data).to_bytes() for data in committed]
 
+    def prepare(self) -> None:
+        super().prepare()
+        for data in super().seeds():
+            code_with(packed.unpack(data))
+
 
 TARGET = ModelTarget("model", run, mutate, most_bytes=3 << 28)

@@ -4,12 +4,13 @@ Not at random moments, but at each there is: the disk is full, fails, or the pro
 killed at the first such call, the second, and so on until the command gets through. What lies under
 a final name is whole each time, and the command then does its work as if nothing had been.
 (Archives have more: test_archive_faults.py. Signals, pipes and full devices at the command line:
-test_cli_signals.py. Training: test_training_cli.py.)
+test_cli_signals.py. Training: test_training_cli.py as well.)
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from network_cases import tiny_model
 
 import tokenzip
 from tokenzip.cli.entry import run
+from tokenzip.models import Model
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -38,15 +40,44 @@ CLIPS = {
 INTERRUPTED = {128 + signal.SIGTERM}
 
 
+Whole = Callable[[bytes, bytes], bool]
+
+
+def same_bytes(found: bytes, wanted: bytes) -> bool:
+    return found == wanted
+
+
+def same_clips(found: bytes, _: bytes) -> bool:
+    """Of archives, whose bytes may come in another number of sessions."""
+    with tokenzip.open(io.BytesIO(found)) as archive:
+        return all(np.array_equal(archive[name][:], CLIPS[name]) for name in archive)
+
+
+def same_page(found: bytes, wanted: bytes) -> bool:
+    """Of pages, which say how long the work took."""
+    return found.splitlines()[-1] == wanted.splitlines()[-1] == b"</html>"
+
+
+def good_training(found: bytes, _: bytes) -> bool:
+    """Of models and checkpoints: a training that is stopped leaves those of its last step."""
+    if found[:2] == b"PK":
+        return "best" in checkpoint_of(found)
+    return Model.from_bytes(found).summary["steps"] >= 0
+
+
+def checkpoint_of(data: bytes) -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command line, and what it leaves."""
+    """A command line, the files that it makes, and what makes it overwrite them."""
 
     arguments: list[str]
-    #: Files that it makes, and archives, whose bytes may come in another number of sessions.
     files: list[str]
     again: list[str]
-    archive: bool = False
+    whole: Whole = same_bytes
 
 
 COMMANDS = {
@@ -55,7 +86,9 @@ COMMANDS = {
     ),
     "compress solid": Command(["compress", "clips", "-o", "x.tkz", *STORED], ["x.tkz"], ["-f"]),
     "decompress": Command(["decompress", "blobs", "-q"], [f"blobs/{c}.npy" for c in CLIPS], ["-f"]),
-    "pack": Command(["pack", "clips", "-o", "a.tkz.h5", *STORED], ["a.tkz.h5"], ["--resume"], True),
+    "pack": Command(
+        ["pack", "clips", "-o", "a.tkz.h5", *STORED], ["a.tkz.h5"], ["--resume"], same_clips
+    ),
     "unpack": Command(
         ["unpack", "archive.tkz.h5", "-o", "out/", "-q"],
         [f"out/{c}.npy" for c in CLIPS],
@@ -68,6 +101,17 @@ COMMANDS = {
     "models add": Command(["models", "add", "m.safetensors", "-q"], ["registry"], []),
     "challenge": Command(
         ["challenge", "clips", "-o", "x.zip", "--no-check", *STORED], ["x.zip"], ["-f"]
+    ),
+    "report": Command(
+        ["report", "blobs/c0.npy.tkz", "-o", "x.html", "-q"], ["x.html"], ["-f"], same_page
+    ),
+    "train": Command(
+        [*("train", "clips", "--predictor", "lstm", "--alphabet", "1024", "-o", "x.safetensors")]
+        + [*("--size", "embedding=4", "--size", "state=4", "--size", "hidden=4", "--steps", "2")]
+        + [*("--preset", "small", "--checkpoint-seconds", "0", "--threads", "1", "-q")],
+        ["x.safetensors", "x.safetensors.checkpoint"],
+        ["--resume", "-f"],
+        good_training,
     ),
 }
 
@@ -166,16 +210,6 @@ FAULTS = {
 }
 
 
-def is_whole(path: Path, found: bytes, whole: dict[str, bytes], command: Command) -> bool:
-    """Whether a file under its final name is what the undisturbed command makes of it."""
-    if not command.archive:
-        return found == whole[path.as_posix()]
-    import io
-
-    with tokenzip.open(io.BytesIO(found)) as archive:
-        return all(np.array_equal(archive[name][:], CLIPS[name]) for name in archive)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
     "name",
@@ -188,6 +222,8 @@ def test_at_every_call(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
+    if name == "train":
+        pytest.importorskip("torch")
     command = COMMANDS[name]
     action, when, codes = FAULTS[fault]
     calls = REFUSED if codes == {1} else CALLS
@@ -211,7 +247,7 @@ def test_at_every_call(
                 assert code == -signal.SIGKILL, f"{file} was left behind"
             else:
                 assert file in made
-                assert is_whole(Path(file), found[file], whole, command), (file, number)
+                assert command.whole(found[file], whole[file]), (file, number)
         # A call may fail without harm, as hard links do where there are none.
         assert code in codes or code == 0, (code, number)
         assert code or all(file in found for file in made), number
@@ -219,7 +255,7 @@ def test_at_every_call(
             assert in_child(folder, [*command.arguments, *command.again], lambda: None) == 0
             found = contents(folder)
             for file in made:
-                assert is_whole(Path(file), found[file], whole, command)
+                assert command.whole(found[file], whole[file])
         shutil.rmtree(folder)
     record_property("faults", number - 1)
     assert number > 1, "the fault was never met"

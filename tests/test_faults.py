@@ -106,9 +106,12 @@ COMMANDS = {
         ["report", "blobs/c0.npy.tkz", "-o", "x.html", "-q"], ["x.html"], ["-f"], same_page
     ),
     "train": Command(
-        [*("train", "clips", "--predictor", "lstm", "--alphabet", "1024", "-o", "x.safetensors")]
-        + [*("--size", "embedding=4", "--size", "state=4", "--size", "hidden=4", "--steps", "2")]
-        + [*("--preset", "small", "--checkpoint-seconds", "0", "--threads", "1", "-q")],
+        [
+            *("train", "clips", "--predictor", "lstm", "--alphabet", "1024", "-o", "x.safetensors"),
+            *("--preset", "small", "--size", "embedding=4", "--size", "state=4"),
+            *("--size", "hidden=4", "--steps", "2", "--threads", "1", "-q"),
+            *("--checkpoint-seconds", "0"),
+        ],
         ["x.safetensors", "x.safetensors.checkpoint"],
         ["--resume", "-f"],
         good_training,

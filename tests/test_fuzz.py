@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import random
 import tarfile
 import tracemalloc
 import zipfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz.edits import VALUES, edited_json
 from fuzz.engine import loop
 from fuzz.targets import TARGETS
 
@@ -29,6 +32,17 @@ def test_nothing_hostile_gets_through(
     watch = loop(TARGETS[name], EXECUTIONS[name], seed=7, folder=tmp_path)
     assert watch.findings == {}
     assert watch.accepted > 3  # of command lines few make sense
+
+
+def test_edits_leave_their_values_as_they_are() -> None:
+    """An edit inside a value put in by another made the next inputs circular."""
+    before = repr(VALUES)
+    for seed in range(300):
+        rng, document = random.Random(seed), [{"a": [1]}]
+        for _ in range(8):
+            document = edited_json(document, rng)
+            json.dumps(document)
+    assert repr(VALUES) == before
 
 
 class TestFound:

@@ -64,12 +64,12 @@ def edited_json(document: Any, rng: random.Random) -> Any:
             )
             inside = holder[key]
         if holder is None:
-            return rng.choice(VALUES)
+            return _value(rng)
         kind = rng.randrange(6)
         if kind == 0:
             del holder[key]
         elif kind == 1:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = _value(rng)
         elif kind == 2 and isinstance(holder, list):
             holder.append(copy.deepcopy(inside))
         elif kind == 2:
@@ -79,3 +79,8 @@ def edited_json(document: Any, rng: random.Random) -> Any:
         else:
             holder[key] = rng.choice(NUMBERS)
     return document
+
+
+def _value(rng: random.Random) -> Any:
+    """One of VALUES, as a copy: the next edit may be made inside of it."""
+    return copy.deepcopy(rng.choice(VALUES))

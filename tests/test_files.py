@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ from tokenzip.files import (
 from tokenzip.files import memory as memory_module
 from tokenzip.files import npy as npy_module
 from tokenzip.files.find import find_sources
-from tokenzip.files.raw import parse_shape
+from tokenzip.files.raw import parse_dtype, parse_shape
 
 DTYPES = ["bool", "u1", "i1", "<u2", ">u2", "<i2", ">i4", "<u4", "<i8", ">u8"]
 SHAPES = [(), (0,), (5,), (3, 0, 4), (4, 3, 2), (1, 2, 1, 3)]
@@ -139,6 +140,14 @@ def test_suffixes() -> None:
 
 
 # ---- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["nonsense", "a", "float32", "O", "V8", "uint16, uint8"])
+def test_dtypes_that_are_no_integers(text: str) -> None:
+    """Aliases that numpy warns of are unknown, with whatever warnings are set to do."""
+    with warnings.catch_warnings(), pytest.raises((OptionError, DTypeError), match="dtype"):
+        warnings.simplefilter("error")
+        parse_dtype(text)
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:

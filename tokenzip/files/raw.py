@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,11 @@ def parse_dtype(text: str) -> np.dtype[Any]:
     Raises OptionError for a name numpy does not know, DTypeError for anything but integers.
     """
     try:
-        dtype = np.dtype(text)
-    except (TypeError, ValueError, SyntaxError) as error:
+        # Aliases that numpy is about to drop are no names to keep data under.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)
+            dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning) as error:
         raise OptionError(
             f"unknown dtype {text!r}; give one such as uint16, int32 or >u2"
         ) from error

@@ -56,7 +56,7 @@ determinism: $(DEV)
 
 # The same with the oldest versions that pyproject.toml admits, and the newest.
 determinism-versions: $(DEV)
-	$(PY) tests/determinism/versions.py
+	$(PY) tests/determinism/versions.py $(if $(WITH_TORCH),--torch)
 
 # Mixed work in several processes, for MINUTES; memory and open files must stay flat.
 soak: $(DEV)

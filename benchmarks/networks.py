@@ -16,6 +16,7 @@ against matrix products of int8 numbers on one thread by torch._int_mm and by to
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -48,23 +49,27 @@ def bits(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]
     for path in models:
         model = tokenzip.Model.load(path)
         clips = _clips(path)
+        alone: list[int] = []
         for predictor in (model.spec.family, "hybrid"):
             codec = tokenzip.Codec(alphabet=1024, model=model, predictor=predictor)
             with ThreadPoolExecutor(arguments.threads) as pool:
                 sizes = list(pool.map(len, pool.map(codec.encode, [clip for _, clip in clips])))
-            tokens: dict[str, int] = defaultdict(int)
-            size: dict[str, int] = defaultdict(int)
-            for (source, clip), bytes_of_clip in zip(clips, sizes, strict=True):
+            alone = alone or sizes
+            of_group: dict[str, list[int]] = defaultdict(list)
+            for number, (source, _) in enumerate(clips):
                 for group in {source, "all"}:
-                    tokens[group] += clip.size
-                    size[group] += bytes_of_clip
-            for group in sorted(tokens, key=lambda g: (g == "all", g)):
-                rate = 8 * size[group] / tokens[group]
-                cells = [f"{tokens[group]:,}", f"{rate:.3f}", f"{10 / rate:.3f}"]
+                    of_group[group].append(number)
+            for group, numbers in sorted(of_group.items(), key=lambda g: (g[0] == "all", g[0])):
+                tokens = sum(clips[number][1].size for number in numbers)
+                rate = 8 * sum(sizes[number] for number in numbers) / tokens
+                gains = [100 * (1 - sizes[number] / alone[number]) for number in numbers]
+                saved = f"{statistics.mean(gains):.1f} %" if predictor == "hybrid" else ""
+                cells = [f"{tokens:,}", f"{rate:.3f}", f"{10 / rate:.3f}", saved]
                 rows.append([path.stem, predictor, group, *cells])
         packed = len(pack_model(model))
-        rows.append([path.stem, "the model, packed", "", "", f"{packed:,} bytes", ""])
-    yield from _table(["model", "predictor", "clips", "tokens", "bits/token", "ratio"], rows)
+        rows.append([path.stem, "the model, packed", "", "", f"{packed:,} bytes", "", ""])
+    heads = ["model", "predictor", "clips", "tokens", "bits/token", "ratio"]
+    yield from _table([*heads, "smaller than the network, mean of clips"], rows)
 
 
 def hybrid(models: Sequence[Path], arguments: argparse.Namespace) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 from network_cases import calm_tokens, tiny_model
 
 import tokenzip
+from tokenzip.archive import verify
 from tokenzip.errors import ArchiveDamagedError, MissingModelError, OptionError
 
 
@@ -57,6 +58,20 @@ def test_a_clip_takes_its_model_along(
             second.add_blob("again", blob)
     with tokenzip.open(tmp_path / "b.tkz.h5") as archive:
         assert np.array_equal(archive["again"], clip)
+
+
+def test_a_clip_whose_model_is_gone_is_not_called_bad(
+    tmp_path: Path, model: tokenzip.Model, clip: np.ndarray
+) -> None:
+    with tokenzip.open(tmp_path / "a.tkz.h5", "w", model=model) as archive:
+        archive["one"] = clip
+        archive["two"] = clip
+    with tokenzip.open(tmp_path / "a.tkz.h5") as archive:
+        archive._contents.models.clear()
+        found = list(verify(archive, full=True))
+        assert [(f.name, f.unknown) for f in found[:2]] == [("one", True), ("two", True)]
+        assert all(model.identity.hex() in f.problem for f in found[:2])
+        assert not any(f.problem for f in verify(archive))
 
 
 def test_another_model_under_its_identity_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,18 @@ def test_the_command_line(tmp_path: Path, archive: Path) -> None:
     assert done.returncode == 0 and np.array_equal(np.load(tmp_path / "a.npy"), TOKENS)
     done = run("extract", archive, "one", "--limit", "tokens=5", cwd=tmp_path)
     assert done.returncode == 1 and b"use --max-tokens 48" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_clips_beyond_a_limit_are_not_called_bad(
+    workers: list[str], tmp_path: Path, archive: Path
+) -> None:
+    done = run("verify", archive.name, "--limit", "tokens=5", *workers, cwd=tmp_path)
+    first, *_, last = done.stdout.decode().splitlines()
+    assert done.returncode == 1 and b"BAD" not in done.stdout
+    assert first.startswith("?    a.tkz.h5: clip one: 48 tokens") and "--max-tokens 48" in first
+    assert last == "?    a.tkz.h5: 2 of 2 clips could not be checked"
+    done = run("verify", archive.name, "--limit", "tokens=5", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert [clip["clip"] for clip in told["unchecked"]] == ["one", "two"]
+    assert "problems" not in told and not told["ok"]

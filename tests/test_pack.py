@@ -375,7 +375,10 @@ def test_a_damaged_archive_on_the_command_line(tz: Callable[..., Outcome]) -> No
         assert done.out.splitlines()[0] == "BAD  bad.tkz.h5: clip key5: wrong CRC-32"
         assert "1 of 6 clips are bad" in done.out
     problems = tz("verify", "bad.tkz.h5", "--json").json["problems"]
-    assert problems == [{"clip": "key5", "problem": "wrong CRC-32"}]
+    assert problems == [{"source": "bad.tkz.h5", "clip": "key5", "problem": "wrong CRC-32"}]
+    Path("bad2.tkz.h5").write_bytes(data)
+    problems = tz("verify", "bad.tkz.h5", "bad2.tkz.h5", "--json").json["problems"]
+    assert [problem["source"] for problem in problems] == ["bad.tkz.h5", "bad2.tkz.h5"]
     assert tz("unpack", "bad.tkz.h5", "-o", "out").code == 1
     assert len(list(Path("out").rglob("*.npy"))) == len(expected) - 1
     Path("cut.tkz.h5").write_bytes(data[:place])

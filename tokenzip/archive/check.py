@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ArchiveDamagedError, ArchiveError, BlobError
+from ..errors import (
+    ArchiveDamagedError,
+    ArchiveError,
+    BlobError,
+    LimitError,
+    MissingModelError,
+)
 from .archive import Archive
 from .index import START, BadIndexError, locate, parse_index
 from .load import crc_of
@@ -24,11 +30,13 @@ class Finding:
         name: the clip; "" for what belongs to none.
         problem: what is wrong, "" if it is good.
         tokens: tokens of the clip.
+        unknown: the clip may be good all the same: a limit, or a model that is elsewhere.
     """
 
     name: str
     problem: str
     tokens: int = 0
+    unknown: bool = False
 
 
 #: Clips that a worker checks at a time.
@@ -108,9 +116,10 @@ def _clip(archive: Archive, name: str, full: bool) -> Finding:
         clip.info  # noqa: B018  - the blob is what the index says
         if full:
             np.asarray(clip)
-    except (ArchiveError, BlobError) as error:
+    except (ArchiveError, BlobError, MissingModelError) as error:
         text = str(error).removeprefix(f"{archive.name}: clip {name!r}: ")
-        return Finding(name, text, clip.size)
+        unknown = isinstance(error, (LimitError, MissingModelError))
+        return Finding(name, text, clip.size, unknown)
     return Finding(name, "", clip.size)
 
 

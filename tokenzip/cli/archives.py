@@ -11,12 +11,20 @@ from typing import Any
 from .. import archive as archives
 from ..archive.index import START, is_archive
 from ..codec import Codec
-from ..errors import ArchiveDamagedError, TokenzipError
+from ..errors import ArchiveDamagedError, ArchiveError, TokenzipError
+from .limits import by_option
 from .session import Session, printable
 
 ARCHIVE_SUFFIX = ".tkz.h5"
 
+#: What verify writes before the name of what is damaged, and of what it could not find out about.
+BAD, UNKNOWN = "BAD ", "?   "
+
 _SHOWN_PROBLEMS = 20
+
+
+class UncheckedError(ArchiveError):
+    """Nothing is known to be bad, but some clips could not be decoded here."""
 
 
 def is_archive_file(path: str) -> bool:
@@ -33,10 +41,14 @@ def is_archive_file(path: str) -> bool:
 def verify_archive(
     session: Session, path: str, codec: Codec, *, fast: bool, workers: int | None
 ) -> dict[str, Any]:
-    """Check an archive and say what is bad. Raises TokenzipError at the end if anything is."""
+    """Check an archive and say what is bad.
+
+    Raises TokenzipError at the end if anything is, UncheckedError if nobody knows.
+    """
     start = time.perf_counter()
     tokens = clips = 0
     bad: list[dict[str, str]] = []
+    unchecked: list[dict[str, str]] = []
     limits, threads = codec.allowed, codec.threads
     with archives.open(path, recover=True, limits=limits, threads=threads) as archive:
         for finding in archives.verify(archive, full=not fast, workers=workers):
@@ -45,17 +57,23 @@ def verify_archive(
                 tokens += finding.tokens
             if finding.problem:
                 what = f"clip {finding.name}" if finding.name else "(archive)"
-                bad.append({"clip": finding.name, "problem": finding.problem})
-                session.report(f"BAD  {printable(f'{path}: {what}: {finding.problem}')}")
+                text = by_option(finding.problem)
+                found = unchecked if finding.unknown else bad
+                found.append({"source": path, "clip": finding.name, "problem": text})
+                mark = UNKNOWN if finding.unknown else BAD
+                session.report(f"{mark} {printable(f'{path}: {what}: {text}')}")
     seconds = time.perf_counter() - start
+    session.collect("unchecked", unchecked)
+    session.collect("problems", bad)
     if bad:
         damaged = sum(1 for item in bad if item["clip"])
-        session.extra(problems=bad)
         raise ArchiveDamagedError(
             f"{path}: {damaged:,} of {clips:,} clips are bad"
             + (", and parts outside of the clips" if damaged < len(bad) else ""),
             problems=tuple(item["problem"] for item in bad),
         )
+    if unchecked:
+        raise UncheckedError(f"{path}: {len(unchecked):,} of {clips:,} clips could not be checked")
     if not session.quiet:
         how = "checksums" if fast else "decoded"
         session.report(f"OK   {printable(path)}: {clips:,} clips, {tokens:,} tokens, {how}")
@@ -152,4 +170,12 @@ def _show_chunks(session: Session, clips: list[archives.ArchivedClip]) -> None:
     _more(session, count)
 
 
-__all__ = ["ARCHIVE_SUFFIX", "info_of_archive", "is_archive_file", "verify_archive"]
+__all__ = [
+    "ARCHIVE_SUFFIX",
+    "BAD",
+    "UNKNOWN",
+    "UncheckedError",
+    "info_of_archive",
+    "is_archive_file",
+    "verify_archive",
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import LimitError, OptionError, TokenzipError
@@ -106,6 +107,11 @@ class Session:
     def extra(self, **fields: Any) -> None:
         """Record something about the whole run, for --json."""
         self._extra.update(fields)
+
+    def collect(self, name: str, items: Sequence[Any]) -> None:
+        """Add to a list about the whole run, for --json; without any there is no list."""
+        if items:
+            self._extra.setdefault(name, []).extend(items)
 
     def fail(self, error: BaseException, source: str, *, show: bool = True) -> None:
         """Record that one file failed; the run goes on."""

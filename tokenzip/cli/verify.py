@@ -7,10 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..codec import Codec
-from ..errors import MissingModelError
+from ..errors import LimitError, MissingModelError
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
-from .archives import ARCHIVE_SUFFIX, is_archive_file, verify_archive
+from .archives import (
+    ARCHIVE_SUFFIX,
+    BAD,
+    UNKNOWN,
+    UncheckedError,
+    is_archive_file,
+    verify_archive,
+)
 from .compiling import warm_up
 from .loading import decode_all, load, members_of
 from .session import Session, error_text, printable
@@ -56,8 +63,9 @@ def verify(
 
     def bad(source: Source, error: BaseException) -> None:
         text = error_text(error).removeprefix(f"{printable(source.path)}: ")
-        # A file whose model is elsewhere may be as good as new: nobody knows yet.
-        found = "?   " if isinstance(error, MissingModelError) else "BAD "
+        # A file whose model is elsewhere, or that asks for much, may be as good as new.
+        unknown = isinstance(error, (MissingModelError, LimitError, UncheckedError))
+        found = UNKNOWN if unknown else BAD
         session.report(f"{found} {printable(source.path)}: {text}")
 
     return each(session, sources, lambda s: s.path, work, show_failures=session.json, failed=bad)

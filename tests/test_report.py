@@ -57,6 +57,17 @@ def test_network_costs_are_the_payload(family: str, hybrid: bool) -> None:
     near(found, 64)
 
 
+def test_models_are_called_by_their_names() -> None:
+    """Those that come with tokenzip; of others, what the file says."""
+    model = blank_model(new_spec("lstm", "small", Geometry.of((4, 6), 64)))
+    tokens = moving(60, (4, 6), 48)
+    blob = tokenzip.encode(tokens, predictor="lstm", model=model, alphabet=64)
+    assert report.of_blob(blob, codec=Codec(model=model)).model == model.name
+    tokens = moving(30, (8,), 1024)
+    blob = tokenzip.encode(tokens, predictor="hybrid", model="encodec-24khz-1", alphabet=1024)
+    assert report.of_blob(blob).model == "encodec-24khz-1"
+
+
 def test_stored_and_solid_costs_are_the_payload() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 8)).astype(np.uint8)
     found = report.of_blob(tokenzip.encode(noise, alphabet=256, predictor="stored"))

@@ -19,6 +19,7 @@ from ..blob import BlobInfo, GridInfo
 from ..codec import Codec, inspect
 from ..errors import OptionError
 from ..models import Model
+from ..models.bundled import by_identity
 from . import statistics as st
 from .tracing import Trace, Tracer, joined, tracer
 
@@ -172,7 +173,7 @@ def of_archive(
         part = _Part([names[number]], info, model, lambda clip=clip: [np.asarray(clip)])  # type: ignore[misc]
         (found,) = list(_trace(part, sample, sums, [0]))
         clips[number] = _with_trace(clips[number], found) if found else clips[number]
-        models.add(model.name if model else "none")
+        models.add(_name_of(model))
         choice = choice or _chosen(info)
     blobs = sum(clip.bytes for clip in clips)
     kept = sum(len(archive.models[name]) for name in archive.models)
@@ -180,6 +181,13 @@ def of_archive(
     sizes = _sizes(tokens, raw, file_bytes, blobs, kept)
     facts = _Facts(source, "archive", ", ".join(sorted(models)) or "none", choice, False, sizes)
     return _report(facts, clips, sums, sample, None)
+
+
+def _name_of(model: Model | None) -> str:
+    if model is None:
+        return "none"
+    known = by_identity(model.identity.hex())
+    return known.name if known else model.name
 
 
 def _part(blob: bytes, info: BlobInfo, codec: Codec, names: Sequence[str]) -> _Part:
@@ -208,8 +216,7 @@ def _of_part(
             clips[number] = _with_trace(clips[number], found)
     payload = sum(grid.payload_bytes for grid in info.grids)
     sizes = _sizes(info.tokens, info.raw_bytes, size, payload, info.embedded_bytes)
-    model = part.model.name if part.model else "none"
-    facts = _Facts(source, kind, model, _chosen(info), info.solid, sizes)
+    facts = _Facts(source, kind, _name_of(part.model), _chosen(info), info.solid, sizes)
     return _report(facts, clips, sums, sample, encode)
 
 

@@ -58,12 +58,12 @@ def test_network_costs_are_the_payload(family: str, hybrid: bool) -> None:
 
 
 def test_models_are_called_by_their_names() -> None:
-    """Those that come with tokenzip; of others, what the file says."""
+    """Those that come with tokenzip; others by their identities."""
     model = blank_model(new_spec("lstm", "small", Geometry.of((4, 6), 64)))
-    tokens = moving(60, (4, 6), 48)
-    blob = tokenzip.encode(tokens, predictor="lstm", model=model, alphabet=64)
+    tokens = moving(300, (4, 6), 48)
+    blob = tokenzip.encode(tokens, predictor="hybrid", model=model, alphabet=64)
     assert report.of_blob(blob, codec=Codec(model=model)).model == model.name
-    tokens = moving(30, (8,), 1024)
+    tokens = moving(300, (8,), 1024)
     blob = tokenzip.encode(tokens, predictor="hybrid", model="encodec-24khz-1", alphabet=1024)
     assert report.of_blob(blob).model == "encodec-24khz-1"
 

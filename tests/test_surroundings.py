@@ -65,6 +65,33 @@ def test_processes(method: str, blobs: dict[str, bytes]) -> None:
         assert list(pool.map(there_and_back, blobs, timeout=300)) == list(blobs.values())
 
 
+FORKED = """
+import os, sys
+import numpy as np
+import torch
+import tokenzip
+from tokenzip.models import Geometry, new_spec
+from tokenzip.models.blank import blank_model
+torch.set_num_threads(2)
+model = blank_model(new_spec("lstm", "base", Geometry.of((8, 16), 1024)))
+options = {"model": model, "predictor": "lstm", "backend": "torch"}
+tokens = np.arange(8 * 8 * 16).reshape(8, 8, 16) % 500
+blob = tokenzip.encode(tokens, alphabet=1024, **options)
+child = os.fork()
+if child == 0:
+    ok = tokenzip.encode(tokens, alphabet=1024, **options) == blob
+    os._exit(0 if ok and torch.get_num_threads() == 2 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_torch_in_a_forked_child() -> None:
+    """OpenMP waited for the parent's threads for ever."""
+    pytest.importorskip("torch")
+    subprocess.run([sys.executable, "-c", FORKED], env=ENVIRONMENT, check=True, timeout=120)
+
+
 def test_threads(blobs: dict[str, bytes]) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         names = [*blobs] * 4

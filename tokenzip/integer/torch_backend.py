@@ -8,6 +8,7 @@ operations can be captured as a CUDA graph (`repeat`).
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +67,37 @@ class _LaneRows:
     rounds: list[tuple[Tensor | None, Tensor]]
 
 
+#: Whether this process was forked from one that had this module.
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+@contextlib.contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """torch with so many threads on the CPU (None: its own number), and afterwards as it was.
+
+    In a forked child with one: torch's other threads stayed with the parent, and OpenMP would wait
+    for them for ever.
+    """
+    before = torch.get_num_threads()
+    number = 1 if _forked else wanted
+    if number is not None and number != before:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
 class Operations:
     """The operations on tensors of a device.
 
@@ -98,15 +130,8 @@ class Operations:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Around everything: torch as these operations want it, and afterwards as it was."""
-        threads = torch.get_num_threads()
-        if self._threads is not None and self._threads != threads:
-            torch.set_num_threads(self._threads)
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
+        with _threads(self._threads), torch.no_grad():
+            yield
 
     # Arrays in and out
 
@@ -435,7 +460,8 @@ def int_mm_is_exact(device: torch.device) -> bool:
     if device.type == "cpu" and not getattr(torch.cpu, "_is_vnni_supported", lambda: True)():
         return False
     try:
-        return all(_int_mm_agrees(device, *shape) for shape in ((17, 8, 8), (64, 256, 32)))
+        with _threads(None):
+            return all(_int_mm_agrees(device, *shape) for shape in ((17, 8, 8), (64, 256, 32)))
     except (RuntimeError, NotImplementedError):
         return False
 

@@ -39,6 +39,9 @@ class Finding:
     unknown: bool = False
 
 
+#: What says nothing about the bytes: something was not allowed, or was not there.
+NOT_ITS_FAULT = (LimitError, MissingModelError)
+
 #: Clips that a worker checks at a time.
 _TOGETHER = 8
 
@@ -118,8 +121,7 @@ def _clip(archive: Archive, name: str, full: bool) -> Finding:
             np.asarray(clip)
     except (ArchiveError, BlobError, MissingModelError) as error:
         text = str(error).removeprefix(f"{archive.name}: clip {name!r}: ")
-        unknown = isinstance(error, (LimitError, MissingModelError))
-        return Finding(name, text, clip.size, unknown)
+        return Finding(name, text, clip.size, unknown=isinstance(error, NOT_ITS_FAULT))
     return Finding(name, "", clip.size)
 
 

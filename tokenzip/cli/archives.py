@@ -17,9 +17,6 @@ from .session import Session, printable
 
 ARCHIVE_SUFFIX = ".tkz.h5"
 
-#: What verify writes before the name of what is damaged, and of what it could not find out about.
-BAD, UNKNOWN = "BAD ", "?   "
-
 _SHOWN_PROBLEMS = 20
 
 
@@ -60,8 +57,7 @@ def verify_archive(
                 text = by_option(finding.problem)
                 found = unchecked if finding.unknown else bad
                 found.append({"source": path, "clip": finding.name, "problem": text})
-                mark = UNKNOWN if finding.unknown else BAD
-                session.report(f"{mark} {printable(f'{path}: {what}: {text}')}")
+                report_problem(session, f"{path}: {what}: {text}", unknown=finding.unknown)
     seconds = time.perf_counter() - start
     session.collect("unchecked", unchecked)
     session.collect("problems", bad)
@@ -85,6 +81,11 @@ def verify_archive(
         "bytes": os.path.getsize(path),
         "seconds": seconds,
     }
+
+
+def report_problem(session: Session, text: str, *, unknown: bool) -> None:
+    """Say that something is bad, or that nobody knows: it may be as good as new."""
+    session.report(f"{'?   ' if unknown else 'BAD '} {printable(text)}")
 
 
 def info_of_archive(session: Session, path: str, *, chunks: bool) -> dict[str, Any]:
@@ -172,10 +173,9 @@ def _show_chunks(session: Session, clips: list[archives.ArchivedClip]) -> None:
 
 __all__ = [
     "ARCHIVE_SUFFIX",
-    "BAD",
-    "UNKNOWN",
     "UncheckedError",
     "info_of_archive",
     "is_archive_file",
+    "report_problem",
     "verify_archive",
 ]

@@ -6,16 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..archive.check import NOT_ITS_FAULT
 from ..codec import Codec
-from ..errors import LimitError, MissingModelError
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
 from .archives import (
     ARCHIVE_SUFFIX,
-    BAD,
-    UNKNOWN,
     UncheckedError,
     is_archive_file,
+    report_problem,
     verify_archive,
 )
 from .compiling import warm_up
@@ -63,9 +62,7 @@ def verify(
 
     def bad(source: Source, error: BaseException) -> None:
         text = error_text(error).removeprefix(f"{printable(source.path)}: ")
-        # A file whose model is elsewhere, or that asks for much, may be as good as new.
-        unknown = isinstance(error, (MissingModelError, LimitError, UncheckedError))
-        found = UNKNOWN if unknown else BAD
-        session.report(f"{found} {printable(source.path)}: {text}")
+        unknown = isinstance(error, (*NOT_ITS_FAULT, UncheckedError))
+        report_problem(session, f"{source.path}: {text}", unknown=unknown)
 
     return each(session, sources, lambda s: s.path, work, show_failures=session.json, failed=bad)

@@ -67,17 +67,8 @@ class _LaneRows:
     rounds: list[tuple[Tensor | None, Tensor]]
 
 
-#: Whether this process was forked from one that had this module.
-_forked = False
-
-
-def _note_fork() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+#: Any other process was forked from this one, and OpenMP's threads stayed behind.
+_IMPORTED_IN = os.getpid()
 
 
 @contextlib.contextmanager
@@ -88,7 +79,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
     for them for ever.
     """
     before = torch.get_num_threads()
-    number = 1 if _forked else wanted
+    number = wanted if os.getpid() == _IMPORTED_IN else 1
     if number is not None and number != before:
         torch.set_num_threads(number)
     try:

@@ -30,6 +30,7 @@
     │       ├── NotAnArchiveError  the file is something else
     │       ├── ArchiveDamagedError  parts of it are missing or wrong; .problems
     │       ├── ArchiveLockedError another process writes to it
+    │       ├── UncheckedError     some of its clips could not be decoded here: a limit, a model
     │       ├── ClipNotFoundError  it holds no clip of this name                    (KeyError)
     │       └── ClipExistsError    it holds a clip of this name already
     ├── MissingDependencyError     an optional package is not installed             (ImportError)
@@ -74,6 +75,7 @@ __all__ = [
     "TrainingError",
     "TrainingMemoryError",
     "TruncatedError",
+    "UncheckedError",
     "UnsafeModelError",
     "UnsupportedModelError",
     "UnsupportedVersionError",
@@ -240,6 +242,10 @@ class ArchiveDamagedError(ArchiveError):
 
 class ArchiveLockedError(ArchiveError):
     """Another process has the archive open for writing."""
+
+
+class UncheckedError(ArchiveError):
+    """Nothing is known to be bad, but a limit or a missing model kept clips from being decoded."""
 
 
 class ClipNotFoundError(ArchiveError, KeyError):

@@ -11,17 +11,13 @@ from typing import Any
 from .. import archive as archives
 from ..archive.index import START, is_archive
 from ..codec import Codec
-from ..errors import ArchiveDamagedError, ArchiveError, TokenzipError
+from ..errors import ArchiveDamagedError, TokenzipError, UncheckedError
 from .limits import by_option
 from .session import Session, printable
 
 ARCHIVE_SUFFIX = ".tkz.h5"
 
 _SHOWN_PROBLEMS = 20
-
-
-class UncheckedError(ArchiveError):
-    """Nothing is known to be bad, but some clips could not be decoded here."""
 
 
 def is_archive_file(path: str) -> bool:
@@ -173,7 +169,6 @@ def _show_chunks(session: Session, clips: list[archives.ArchivedClip]) -> None:
 
 __all__ = [
     "ARCHIVE_SUFFIX",
-    "UncheckedError",
     "info_of_archive",
     "is_archive_file",
     "report_problem",

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..archive.check import NOT_ITS_FAULT
 from ..codec import Codec
+from ..errors import UncheckedError
 from ..files.find import Source
 from ..files.formats import COMPRESSED_SUFFIX
 from .archives import (
     ARCHIVE_SUFFIX,
-    UncheckedError,
     is_archive_file,
     report_problem,
     verify_archive,

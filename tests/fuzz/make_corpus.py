@@ -152,6 +152,8 @@ def files() -> dict[str, bytes]:
 def commands() -> dict[str, bytes]:
     lines = {
         "compress": "compress clip.npy -o out.tkz --predictor stored",
+        # By default, which compiles: no input after it has to.
+        "default": "compress clip.npy -o out.tkz",
         "decompress": "decompress clip.npy.tkz -o out.npy --frames 1:3",
         "info": "info clip.npy.tkz pack.tkz.h5 --json",
         "verify": "verify clip.npy.tkz --fast",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tokenzip.errors import (
     UnsupportedVersionError,
 )
 from tokenzip.models import Model
-from tokenzip.models.bundled import adding, by_identity, by_name, by_number, entries, table
+from tokenzip.models.bundled import adding, by_identity, by_name, by_number, entries, newest, table
 from tokenzip.models.bundled.adding import BLANK, CARD_WORDS, add
 from tokenzip.models.packed import unpack
 
@@ -28,6 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import bundle
 
 FRAME, ALPHABET = (3, 4), 20
+#: A table whose only entry has a name without a version.
+NAMELESS = json.dumps([asdict(table.Bundled(1, "a-1", "00", "lstm", 1, 1, 1, 2, 9))]).replace(
+    "-1", ""
+)
 REAL = entries()
 
 
@@ -85,6 +90,20 @@ def test_found_by_number_name_and_identity(entry: table.Bundled, model: Model) -
         by_number(2)
 
 
+def test_new_blobs_take_the_newest_of_a_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [tiny_model("lstm", FRAME, ALPHABET, seed=seed, coarse=True) for seed in range(4)]
+    names = ["one-2", "two-9", "one-10", "one-1"]
+    added = bring_along(monkeypatch, tmp_path / "some", dict(zip(names, models, strict=True)))
+    assert newest() == [added[1], added[2]]
+    assert [(entry.series, entry.version) for entry in newest()] == [("two", 9), ("one", 10)]
+    tried = []
+    monkeypatch.setattr(table.Bundled, "load", lambda entry: tried.append(entry.name) or models[0])
+    tokenzip.encode(calm_tokens((200, *FRAME), ALPHABET))
+    assert tried == ["two-9", "one-10"]
+
+
 def test_no_table_is_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_folder(monkeypatch, tmp_path / "nothing")
     assert entries() == ()
@@ -92,7 +111,7 @@ def test_no_table_is_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert tokenzip.inspect(tokenzip.encode(tokens)).predictor == "adaptive"
 
 
-@pytest.mark.parametrize("text", ["{", "[3]", '[{"number": 1}]'])
+@pytest.mark.parametrize("text", ["{", "[3]", '[{"number": 1}]', NAMELESS])
 def test_a_damaged_table(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_folder(monkeypatch, tmp_path / "damaged")
     (tmp_path / "damaged" / "table.json").write_text(text)

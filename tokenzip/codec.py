@@ -326,9 +326,9 @@ class Codec:
         if self.model is None:
             if self.predictor != "auto":
                 return Chosen(resolve(self.predictor, None))
-            from .models.bundled import entries
+            from .models.bundled import newest
 
-            return self._cheapest(grids, [entry.load() for entry in likely(entries(), grids)])
+            return self._cheapest(grids, [entry.load() for entry in likely(newest(), grids)])
         from .models.search import as_models, is_single
 
         models = as_models(self.model)

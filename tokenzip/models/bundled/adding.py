@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,7 @@ from ...files.atomic import atomic_output
 from ..file import Model
 from ..packed import pack, unpack
 from . import table
-from .table import CARD_SUFFIX, MAX_BYTES, PACKED_SUFFIX, TABLE, Bundled
-
-_NAME = re.compile(r"[a-z][a-z0-9-]*-[1-9][0-9]*")
+from .table import CARD_SUFFIX, MAX_BYTES, NAME, PACKED_SUFFIX, TABLE, Bundled
 
 #: What no card may lack; a test holds the cards against it.
 CARD_WORDS = ("Licence", "Identity", "Training command", "bits/token")
@@ -37,7 +34,7 @@ def add(model: Model, name: str, number: int, *, card: str = "", licence: str = 
         OptionError: the name or number makes no sense, or the packed model is too large.
         FileExistsRefusedError: the name or the number is taken: models here are never changed.
     """
-    if not _NAME.fullmatch(name) or number < 1:
+    if not NAME.fullmatch(name) or number < 1:
         raise OptionError(f"{name!r}, {number}: a name is like commavq-1, a number at least 1")
     known = table.entries()
     for entry in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,9 @@ FOLDER = Path(__file__).resolve().parent
 TABLE = "table.json"
 PACKED_SUFFIX = ".packed"
 CARD_SUFFIX = ".md"
+
+#: What names look like: the series and the version.
+NAME = re.compile(r"([a-z][a-z0-9-]*)-([1-9][0-9]*)")
 
 #: Most bytes of a packed model: all of them are in every installation.
 MAX_BYTES = 3_000_000
@@ -50,6 +54,20 @@ class Bundled:
     alphabet: int
     packed_bytes: int
 
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no name")
+
+    @property
+    def series(self) -> str:
+        """The name without the version: "commavq"."""
+        return self.name.rpartition("-")[0]
+
+    @property
+    def version(self) -> int:
+        """1 or more; of a series, the highest is the best."""
+        return int(self.name.rpartition("-")[2])
+
     @property
     def geometry(self) -> Geometry:
         return Geometry(self.height, self.width, self.codebooks, self.alphabet)
@@ -80,6 +98,18 @@ def entries() -> tuple[Bundled, ...]:
         ModelFormatError: the table is damaged.
     """
     return _read(FOLDER / TABLE)
+
+
+def newest() -> list[Bundled]:
+    """Of each series the newest: what new blobs are written with. Older ones are there to decode.
+
+    Raises:
+        ModelFormatError: the table is damaged.
+    """
+    found: dict[str, Bundled] = {}
+    for entry in sorted(entries(), key=lambda entry: entry.version):
+        found[entry.series] = entry
+    return sorted(found.values(), key=lambda entry: entry.number)
 
 
 def by_name(name: str) -> Bundled | None:

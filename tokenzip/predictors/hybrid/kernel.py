@@ -11,7 +11,9 @@ import numpy as np
 from tokenzip.coding.compiled import compiled
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.tables import symbol_at
-from tokenzip.integer.numba_backend import head_inputs, head_room, prior_rows, put, step_rows
+from tokenzip.integer.numba_gather import put
+from tokenzip.integer.numba_head import head_inputs, head_room, step_rows
+from tokenzip.integer.numba_scores import prior_rows
 
 from ..adaptive.kernel import end_block, learn, predict
 

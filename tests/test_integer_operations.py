@@ -188,7 +188,7 @@ def test_lstm(ops, rng, frames, rows, inputs, width):
 
 def random_places(rng, count, sites, n, most_back=3):
     site = rng.integers(0, sites + 1, (count, n)).astype(np.int32)
-    return Places(rng.integers(0, most_back + 1, count).astype(np.int32), site)
+    return Places(rng.integers(0, most_back + 1, count).astype(np.int32), site, sites)
 
 
 def windows_of(values, places, first, frames):

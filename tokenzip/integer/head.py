@@ -7,7 +7,7 @@ of its own that gives the same symbols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ def by_steps(head: Head, ops: Any) -> HeadBySteps:
 
     def step(start: int, stop: int) -> Step:
         def places(of: Places) -> Any:
-            return ops.places(Places(of.back, np.ascontiguousarray(of.site[:, start:stop])))
+            return ops.places(replace(of, site=np.ascontiguousarray(of.site[:, start:stop])))
 
         return Step(
             ops.array(head.sites[start:stop].astype(np.int64)),

@@ -29,17 +29,26 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Places around every site.
+    """Places around sites.
 
     Attributes:
         back: int32 (places,), frames back.
-        site: int32 (places, S), the site at each place around each site; S: outside.
+        site: int32 (places, n), the site at each place around each of n sites; `sites`: outside.
+        sites: S, of a whole frame.
     """
 
     back: npt.NDArray[np.int32]
     site: npt.NDArray[np.int32]
+    sites: int
 
     @classmethod
-    def around(cls, places: list[tuple[int, int, int]], site: npt.NDArray[np.int32]) -> Places:
+    def around(
+        cls, places: list[tuple[int, int, int]], site: npt.NDArray[np.int32], sites: int
+    ) -> Places:
         """Places (frames back, down, right) whose sites are already known."""
-        return cls(np.array([back for back, _, _ in places], np.int32), site)
+        return cls(np.array([back for back, _, _ in places], np.int32), site, sites)
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """int64 (n, places): where the places are, S + 1 rows a frame, from a frame's row 0 on."""
+        rows = self.site - self.back.astype(np.int64)[:, None] * (self.sites + 1)
+        return np.ascontiguousarray(rows.T)

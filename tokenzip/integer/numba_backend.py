@@ -38,6 +38,8 @@ from .numba_scores import decode_alone, interval_rows, prior_rows, score_rows
 _WORTH_A_THREAD = 2_000_000
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
+#: Places of this backend (Places.rows).
+Rows = npt.NDArray[np.int64]
 
 
 class Operations:
@@ -57,8 +59,8 @@ class Operations:
     def layer(self, layer: Layer) -> LayerArrays:
         return layer_arrays(layer)
 
-    def places(self, places: Places) -> Places:
-        return places
+    def places(self, places: Places) -> Rows:
+        return places.rows()
 
     def lane_rows(self, rows: LaneRows) -> LaneRows:
         return rows
@@ -92,63 +94,54 @@ class Operations:
         return out
 
     def windows(
-        self, values: npt.NDArray[Any], places: Places, first: int, frames: int
+        self, values: npt.NDArray[Any], places: Rows, first: int, frames: int
     ) -> npt.NDArray[Any]:
-        count, sites = places.site.shape
-        shape = (values.shape[0], frames, sites, count * values.shape[3])
-        out = np.empty(shape, values.dtype)
-        gather_windows(values, places.back, places.site, first, out)
+        n, count = places.shape
+        out = np.empty((values.shape[0], frames, n, count * values.shape[3]), values.dtype)
+        gather_windows(values, places, first, out)
         return out
 
-    def matches(
-        self, symbols: Int32, a: Places, b: Places, first: int, frames: int, none: int
-    ) -> Int8:
-        count, sites = a.site.shape
-        out = np.empty((symbols.shape[0], frames, sites, count * symbols.shape[3]), np.int8)
-        gather_matches(symbols, a.back, a.site, b.back, b.site, first, none, out)
+    def matches(self, symbols: Int32, a: Rows, b: Rows, first: int, frames: int, none: int) -> Int8:
+        n, count = a.shape
+        out = np.empty((symbols.shape[0], frames, n, count * symbols.shape[3]), np.int8)
+        gather_matches(symbols, a, b, first, none, out)
         return out
 
     def inputs(
         self,
         embedded: Int8,
         symbols: Int32,
-        places: Places,
-        a: Places,
-        b: Places,
+        places: Rows,
+        a: Rows,
+        b: Rows,
         first: int,
         frames: int,
         none: int,
         known: int,
     ) -> Int8:
         clips, _, _, planes = symbols.shape
-        width = places.back.size * embedded.shape[3] + a.back.size * planes
-        out = np.empty((clips, frames, places.site.shape[1], width), np.int8)
-        gather_inputs(
-            *(embedded, symbols, places.back, places.site, a.back, a.site, b.back, b.site),
-            *(first, none, known, out),
-        )
+        width = places.shape[1] * embedded.shape[3] + a.shape[1] * planes
+        out = np.empty((clips, frames, len(places), width), np.int8)
+        gather_inputs(embedded, symbols, places, a, b, first, none, known, out)
         return out
 
     def site_inputs(
         self,
         embedded: Int8,
         symbols: Int32,
-        window: Places,
+        window: Rows,
         position: Int8,
-        a: Places,
-        b: Places,
+        a: Rows,
+        b: Rows,
         first: int,
         frames: int,
         none: int,
     ) -> Int8:
         clips, planes = symbols.shape[0], symbols.shape[3]
         sites, width = position.shape
-        width += window.back.size * embedded.shape[3] + a.back.size * planes
+        width += window.shape[1] * embedded.shape[3] + a.shape[1] * planes
         out = np.empty((clips, frames, sites, width), np.int8)
-        gather_site_inputs(
-            *(embedded, symbols, window.back, window.site, position),
-            *(a.back, a.site, b.back, b.site, first, none, out),
-        )
+        gather_site_inputs(embedded, symbols, window, position, a, b, first, none, out)
         return out
 
     def put(

@@ -19,65 +19,78 @@ def embed_rows(table, symbols, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def gather_windows(values, back, site, first, out):  # type: ignore[no-untyped-def]
-    width = np.uint64(values.shape[3])
-    for n in range(out.shape[0]):
+def gather_windows(values, places, first, out):  # type: ignore[no-untyped-def]
+    """values (N, F, S + 1, C), C-contiguous; places as of Places.rows."""
+    clips, frames, of_frame, width = values.shape
+    rows = values.reshape(clips, frames * of_frame, width)
+    for n in range(clips):
         for t in range(out.shape[1]):
-            for s in range(out.shape[2]):
-                target, start = out[n, t, s], np.uint64(0)
-                for p in range(back.size):
-                    row = values[n, first + t - back[p], site[p, s]]
+            start = (first + t) * of_frame
+            for s in range(places.shape[0]):
+                target, of_site, at = out[n, t, s], places[s], np.uint64(0)
+                for p in range(of_site.size):
+                    row = rows[n, np.uint64(start + of_site[p])]
                     for c in range(width):
-                        target[start + c] = row[c]
-                    start += width
+                        target[at + np.uint64(c)] = row[c]
+                    at += np.uint64(width)
 
 
 @compiled
-def gather_matches(symbols, back_a, site_a, back_b, site_b, first, none, out):  # type: ignore[no-untyped-def]
-    planes = symbols.shape[3]
-    for n in range(out.shape[0]):
+def gather_matches(symbols, a, b, first, none, out):  # type: ignore[no-untyped-def]
+    clips, frames, of_frame, planes = symbols.shape
+    flat = symbols.reshape(clips, frames * of_frame * planes)
+    for n in range(clips):
+        of_clip = flat[n]
         for t in range(out.shape[1]):
-            target = out[n, t]
-            # All sites of a place in turn, which takes a quarter of the time.
-            for p in range(back_a.size):
-                frame_a = symbols[n, first + t - back_a[p]]
-                frame_b = symbols[n, first + t - back_b[p]]
-                sites_a, sites_b = site_a[p], site_b[p]
+            start = (first + t) * of_frame
+            for s in range(a.shape[0]):
+                target, of_a, of_b = out[n, t, s], a[s], b[s]
                 for plane in range(planes):
-                    column = p * planes + plane
-                    for s in range(sites_a.size):
-                        a = frame_a[np.uint32(sites_a[s]), plane]
-                        same = (a == frame_b[np.uint32(sites_b[s]), plane]) & (a != none)
-                        target[s, column] = ONE if same else 0
+                    for p in range(of_a.size):
+                        one = of_clip[np.uint64((start + of_a[p]) * planes + plane)]
+                        other = of_clip[np.uint64((start + of_b[p]) * planes + plane)]
+                        same = (one == other) & (one != none)
+                        target[p * planes + plane] = ONE if same else 0
 
 
 @compiled
-def gather_inputs(  # type: ignore[no-untyped-def]
-    embedded, symbols, back, site, back_a, site_a, back_b, site_b, first, none, known, out
-):
+def gather_inputs(embedded, symbols, around, a, b, first, none, known, out):  # type: ignore[no-untyped-def]
     width, planes = embedded.shape[3], symbols.shape[3]
-    start = back.size * width
+    places, pairs = around.shape[1], a.shape[1]
+    start = places * width
     windows, equal = out[:, :, :, :start], out[:, :, :, start:]
-    gather_windows(embedded, back, site, first, windows)
-    gather_matches(symbols, back_a, site_a, back_b, site_b, first, none, equal)
+    gather_windows(embedded, around, first, windows)
+    gather_matches(symbols, a, b, first, none, equal)
     if known < planes:
-        if back.size:
+        if places:
             windows[:, :, :, start - (planes - known) * (width // planes) :] = 0
-        if back_a.size:
-            equal[:, :, :, (back_a.size - 1) * planes + known :] = 0
+        if pairs:
+            equal[:, :, :, (pairs - 1) * planes + known :] = 0
 
 
 @compiled
-def gather_site_inputs(  # type: ignore[no-untyped-def]
-    embedded, symbols, back, site, position, back_a, site_a, back_b, site_b, first, none, out
-):
-    start = back.size * embedded.shape[3]
+def gather_site_inputs(embedded, symbols, window, position, a, b, first, none, out):  # type: ignore[no-untyped-def]
+    start = window.shape[1] * embedded.shape[3]
     stop = start + position.shape[1]
-    gather_windows(embedded, back, site, first, out[:, :, :, :start])
+    gather_windows(embedded, window, first, out[:, :, :, :start])
     for n in range(out.shape[0]):
         for t in range(out.shape[1]):
             out[n, t, :, start:stop] = position
-    gather_matches(symbols, back_a, site_a, back_b, site_b, first, none, out[:, :, :, stop:])
+    gather_matches(symbols, a, b, first, none, out[:, :, :, stop:])
+
+
+@compiled
+def gather_candidates(symbols, places, plane, out):  # type: ignore[no-untyped-def]
+    """Of the last frame, the symbols of a plane: out int32 (N * n, places), clip after clip."""
+    clips, frames, of_frame, planes = symbols.shape
+    flat = symbols.reshape(clips, frames * of_frame * planes)
+    start, count = (frames - 1) * of_frame, places.shape[0]
+    for n in range(clips):
+        of_clip = flat[n]
+        for s in range(count):
+            target, of_site = out[n * count + s], places[s]
+            for p in range(of_site.size):
+                target[p] = of_clip[np.uint64((start + of_site[p]) * planes + plane)]
 
 
 @compiled

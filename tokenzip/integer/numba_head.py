@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..coding.compiled import compiled, inner
 from .gemm import room
 from .head import Head
-from .numba_gather import gather_inputs, gather_windows, put
+from .numba_gather import gather_candidates, gather_inputs, put
 from .numba_layers import BLOCK, LayerArrays, dense_rows, layer_arrays
 from .numba_scores import decode_rows
 
@@ -24,14 +24,10 @@ class HeadArrays(NamedTuple):
     table: Int8
     sites: Int32
     starts: npt.NDArray[np.int64]
-    back: Int32
-    site: Int32
-    back_a: Int32
-    site_a: Int32
-    back_b: Int32
-    site_b: Int32
-    back_candidates: Int32
-    site_candidates: Int32
+    around: npt.NDArray[np.int64]
+    a: npt.NDArray[np.int64]
+    b: npt.NDArray[np.int64]
+    candidates: npt.NDArray[np.int64]
     hidden: LayerArrays
     output: LayerArrays
 
@@ -41,12 +37,9 @@ def head_arrays(head: Head) -> HeadArrays:
     hidden, output = (
         _stacked([layer_arrays(layer) for layer in layers]) for layers in (head.hidden, head.output)
     )
-    a, b = head.pairs
-    return HeadArrays(
-        *(head.table, head.sites, head.starts, head.around.back, head.around.site),
-        *(a.back, a.site, b.back, b.site, head.candidates.back, head.candidates.site),
-        *(hidden, output),
-    )
+    seen = (head.around, *head.pairs, head.candidates)
+    around, a, b, candidates = (places.rows() for places in seen)
+    return HeadArrays(head.table, head.sites, head.starts, around, a, b, candidates, hidden, output)
 
 
 def _stacked(layers: list[LayerArrays]) -> LayerArrays:
@@ -77,7 +70,7 @@ def head_room(head, clips, inputs):  # type: ignore[no-untyped-def]
         np.empty(most * inputs, np.int8),
         np.empty((most, hidden), np.int32),
         np.empty((most, hidden), np.int8),
-        np.empty(most * head.back_candidates.size, np.int32),
+        np.empty(most * head.candidates.shape[1], np.int32),
         wide,
         sums,
     )
@@ -86,7 +79,7 @@ def head_room(head, clips, inputs):  # type: ignore[no-untyped-def]
 @inner
 def head_inputs(head, embedded, planes):  # type: ignore[no-untyped-def]
     """Inputs of the hidden layer besides the body's."""
-    return head.back.size * embedded.shape[3] + head.back_a.size * planes
+    return head.around.shape[1] * embedded.shape[3] + head.a.shape[1] * planes
 
 
 @inner
@@ -105,9 +98,8 @@ def step_rows(head, symbols, embedded, base, step, plane, space):  # type: ignor
     # Of the site itself, the planes before this one.
     known = plane if planes > 1 else 1
     gather_inputs(
-        embedded, symbols, head.back, head.site[:, start:stop], head.back_a,
-        head.site_a[:, start:stop], head.back_b, head.site_b[:, start:stop], frame,
-        head.table.shape[1] - 1, known, x,
+        embedded, symbols, head.around[start:stop], head.a[start:stop], head.b[start:stop],
+        frame, head.table.shape[1] - 1, known, x,
     )  # fmt: skip
     add, z = space.add[:rows], space.z[:rows]
     for n in range(clips):
@@ -120,12 +112,10 @@ def step_rows(head, symbols, embedded, base, step, plane, space):  # type: ignor
         x.reshape(rows, inputs), layer.weight[plane], layer.bias[plane], layer.multiplier[plane],
         layer.shift[plane], 0, add, space.wide, space.sums, z,
     )  # fmt: skip
-    places = head.back_candidates.size
-    candidates = space.candidates[: rows * places].reshape(clips, 1, count, places)
-    of_plane = symbols[:, :, :, plane : plane + 1]
-    around = head.site_candidates[:, start:stop]
-    gather_windows(of_plane, head.back_candidates, around, frame, candidates)
-    return z, candidates.reshape(rows, places)
+    places = head.candidates.shape[1]
+    candidates = space.candidates[: rows * places].reshape(rows, places)
+    gather_candidates(symbols, head.candidates[start:stop], plane, candidates)
+    return z, candidates
 
 
 @compiled
@@ -135,7 +125,7 @@ def decode_steps(head, symbols, embedded, base, words, state, lanes):  # type: i
     output = head.output
     space = head_room(head, clips, head_inputs(head, embedded, planes))
     wide, sums = room(BLOCK, output.weight[0])
-    scores = np.empty(output.multiplier.shape[1] - head.back_candidates.size, np.int32)
+    scores = np.empty(output.multiplier.shape[1] - head.candidates.shape[1], np.int32)
     freq = np.empty_like(scores)
     all_found = np.empty(len(space.z), np.int32)
     of_lanes = np.empty(len(space.z), np.int32)

@@ -80,7 +80,8 @@ class Conv3d:
         }
         self._tables = _tables(model, ops)
         places = list(CONV_SPACE)
-        self._around = ops.places(Places.around(places, neighbour_sites(spec.geometry, places)))
+        site = neighbour_sites(spec.geometry, places)
+        self._around = ops.places(Places.around(places, site, spec.geometry.sites))
 
     def begin(self, clips: int) -> State:
         return tuple(

@@ -182,8 +182,9 @@ class _Around:
         self._spec, self._sites = spec, sites
 
     def places(self, places: Sequence[Place]) -> Places:
-        site = neighbour_sites(self._spec.geometry, list(places))
-        return Places.around(list(places), np.ascontiguousarray(site[:, self._sites]))
+        geometry = self._spec.geometry
+        site = np.ascontiguousarray(neighbour_sites(geometry, list(places))[:, self._sites])
+        return Places.around(list(places), site, geometry.sites)
 
     def seen(self) -> Places:
         """Whose embeddings the head sees, the site itself last if it has several planes."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -94,12 +95,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_SIGNAL + stop.number
 
 
-def _run(args: list[str], session: Session) -> int:
+@cache
+def _command() -> Any:
+    """All commands and their options: built once, as it takes longer than most small commands."""
     from .app import app
 
-    command = typer.main.get_command(app)
+    return typer.main.get_command(app)
+
+
+def _run(args: list[str], session: Session) -> int:
     try:
-        result = command.main(args, prog_name="tokenzip", standalone_mode=False, obj=session)
+        result = _command().main(args, prog_name="tokenzip", standalone_mode=False, obj=session)
     except _CLICK_ERROR as error:
         described: Any = error
         context = getattr(described, "ctx", None)

@@ -157,9 +157,14 @@ run([made(90), made(50, seed=1), made(30, seed=2)], Options(**settings({predicto
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("predictor", ["lstm", "conv3d"])
-def test_a_killed_run_goes_on_to_the_same_model(tmp_path: Path, predictor: str) -> None:
+@pytest.mark.parametrize(
+    ("predictor", "optimizer"), [("lstm", "muon"), ("conv3d", "muon"), ("lstm", "adamw")]
+)
+def test_a_killed_run_goes_on_to_the_same_model(
+    tmp_path: Path, predictor: str, optimizer: str
+) -> None:
     more = {"dropout": 0.1, "token_dropout": 0.1, "validate_steps": 4, "checkpoint_seconds": 0.0}
+    more["optimizer"] = optimizer
     path = tmp_path / "run.checkpoint"
     code = KILLED.format(
         tests=str(Path(__file__).parent), predictor=predictor, more=more, checkpoint=str(path)
@@ -423,6 +428,7 @@ def test_a_newer_model_is_refused(tmp_path: Path) -> None:
         ({"device": "tpu"}, "tpu"),
         ({"device": "meta"}, "cpu or cuda"),
         ({"dtype": "float16"}, "bfloat16"),
+        ({"optimizer": "sgd"}, "muon, adamw"),
         ({"resume": True}, "needs a checkpoint"),
     ],
     ids=str,

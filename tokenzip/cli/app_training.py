@@ -157,6 +157,14 @@ def train(
         ),
     ] = None,
     force: Force = False,
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="muon (of the matrices of hidden layers; else AdamW) or adamw.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = "adamw",
     lr: Annotated[
         float | None,
         typer.Option(
@@ -315,6 +323,7 @@ def train(
             "segment": segment,
             "segments": segments,
             "lr": lr,
+            "optimizer": optimizer,
             "weight_decay": weight_decay,
             "clip": clip,
             "dropout": dropout,

@@ -25,6 +25,7 @@ from . import checkpoint, validation
 from .clips import Clips
 from .distributed import World
 from .export import export
+from .optimizer import optimizer_of
 from .options import DEFAULT_MINUTES, Options, batch_symbols, learning_rate
 from .streams import Batch, Shape, Streams
 from .twin import State, Taught, Twin
@@ -130,7 +131,9 @@ class Loop:
             self.twin = network(spec, dropout=dropout, token_dropout=options.token_dropout)
             self.twin.to(self._device).train()
             self._module = world.wrap(self.twin)
-        self._optimizer = _optimizer(self.twin, options, self._lr, self._device)
+        self._optimizer = optimizer_of(
+            self.twin, options.optimizer, self._lr, options.weight_decay, self.dtype
+        )
         torch.manual_seed(options.seed + 1 + world.rank)  # of dropout
         self._state: State | None = None
         self.step, self.tokens, self._before = 0, 0, 0.0
@@ -217,7 +220,7 @@ class Loop:
                 there = torch.from_numpy(batch.there).to(self._device)
                 loss = bits[there].mean()
             penalty = self.twin.penalty()
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             (loss if penalty is None else loss + penalty).backward()
             nn.utils.clip_grad_norm_(self.twin.parameters(), options.clip)
             self._optimizer.step()
@@ -444,19 +447,6 @@ def _difference(name: str, then: Any, now: Any) -> str:
     if name in ("data", "validation"):
         return "training data" if name == "data" else "validation data"
     return f"{name} ({then!r}, now {now!r})"
-
-
-def _optimizer(
-    twin: Twin, options: Options, lr: float, device: torch.device
-) -> torch.optim.Optimizer:
-    matrices = [p for p in twin.parameters() if p.ndim > 1]
-    others = [p for p in twin.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    fused = device.type == "cuda"
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=fused)
 
 
 def _dtype(wanted: str, device: torch.device) -> torch.dtype:

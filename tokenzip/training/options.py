@@ -51,6 +51,7 @@ class Options:
         batch: symbols a step, about; None: by the device (batch_symbols).
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the state carried.
+        optimizer: "muon" for matrices of hidden layers, or "adamw" for all.
         lr: learning rate, constant for the first half of the budget, then linear to nearly 0; None:
             by the size of a frame (learning_rate).
         weight_decay: of matrices.
@@ -80,6 +81,7 @@ class Options:
     batch: int | None = None
     segment: int | None = None
     segments: int = 6
+    optimizer: str = "adamw"
     lr: float | None = None
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -98,6 +100,7 @@ class Options:
     def __post_init__(self) -> None:
         _one_of("predictor", self.predictor, FAMILIES)
         _one_of("preset", self.preset, tuple(PRESETS[self.predictor]))
+        _one_of("optimizer", self.optimizer, ("muon", "adamw"))
         _one_of("dtype", self.dtype, ("auto", "float32", "bfloat16"))
         unknown = set(self.sizes) - {"embedding", "state", "squeeze", "hidden"}
         if unknown or ("squeeze" in self.sizes and self.predictor == "lstm"):

@@ -6,6 +6,7 @@ Parameters have the names of the model file's tensors, so that export.py needs n
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -124,6 +125,14 @@ class Twin(nn.Module):
                 self.body["lstm"].bias[spec.state : 2 * spec.state] = 1.5  # remember, at first
         self.heads = nn.ModuleList(Head(spec, dropout, self.layer) for _ in range(geometry.planes))
         self._pad = max(max(abs(y), abs(x)) for _, y, x in spec.features.places)
+
+    def hidden_layers(self) -> Iterator[tuple[Layer, int]]:
+        """The layers but for the outputs, and of how many matrices their rows are made."""
+        for name, layer in self.body.items():
+            parts = 4 if name == "lstm" else 1 if name == "squeeze" else 2
+            yield layer, parts  # type: ignore[misc]
+        for head in self.heads:
+            yield head.layer, 1  # type: ignore[misc]
 
     def symbol_table(self) -> Tensor:
         """The embeddings (planes, symbols + 1, E) as int8 activations, with gradients."""

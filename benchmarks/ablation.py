@@ -149,6 +149,8 @@ def train(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         patience=0,
         validate_steps=arguments.steps + 1,
         validate_tokens=400_000,
+        # As when ablation.md was made.
+        optimizer="adamw",
         threads=1,
     )
     network = InterleavedTwin if change is _interleaved else Twin

@@ -388,7 +388,7 @@ def test_a_dead_half_of_the_alphabet_can_still_be_coded(predictor: str) -> None:
     model = tokenzip.train(made(200), alphabet=16, **settings(predictor, steps=60, lr=1e-2))
     codes(model, [made(20) + 8, made(20)])
     alive, dead = (tokenzip.evaluate(model, made(200) + n).bits_per_token for n in (0, 8))
-    assert alive < 3 < dead == 4  # stored, as that is smaller
+    assert alive < 3 and alive < dead <= 4  # stored, where that is smaller
 
 
 def test_a_model_for_other_tokens_is_refused(tmp_path: Path) -> None:

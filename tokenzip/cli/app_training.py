@@ -164,7 +164,7 @@ def train(
             help="muon (of the matrices of hidden layers; else AdamW) or adamw.",
             rich_help_panel=_LEARNING,
         ),
-    ] = "adamw",
+    ] = "muon",
     lr: Annotated[
         float | None,
         typer.Option(

@@ -35,7 +35,7 @@ def train(
     batch: int | None = None,
     segment: int | None = None,
     segments: int = 6,
-    optimizer: Literal["muon", "adamw"] = "adamw",
+    optimizer: Literal["muon", "adamw"] = "muon",
     lr: float | None = None,
     weight_decay: float = 0.01,
     clip: float = 1.0,

@@ -81,7 +81,7 @@ class Options:
     batch: int | None = None
     segment: int | None = None
     segments: int = 6
-    optimizer: str = "adamw"
+    optimizer: str = "muon"
     lr: float | None = None
     weight_decay: float = 0.01
     clip: float = 1.0

@@ -76,6 +76,10 @@ def test_every_parameter_has_one_optimizer(family: str, compact: bool) -> None:
             assert p.shape[0] % group.get("parts", 1) == 0
             # Steps, biases and the like do not decay.
             assert (group["weight_decay"] == 0.1) == (p.ndim > 1)
+    little = optimizer_of(twin, "muon", 0.01, 0.001, torch.float32)
+    for group in little.param_groups:
+        if "parts" in group:
+            assert group["weight_decay"] == 0.1  # or they would grow without end
     alone = optimizer_of(twin, "adamw", 0.01, 0.1, torch.float32)
     assert {p for group in alone.param_groups for p in group["params"]} == set(twin.parameters())
 

@@ -36,7 +36,7 @@ LEAST_BYTES = 250_000
 #: Frames of a segment, for large frames, and segments that follow one another: short ones make
 #: room for more clips in a step.
 _SEGMENT, _SEGMENTS = 4, 10
-_LEARNING_RATE = 6e-3
+_LEARNING_RATE = 5e-3
 #: What a network predicts better, the hybrid's mixer had learned in part: of a bit that the network
 #: saves by itself, about so much is left.
 _WORTH = 0.6
@@ -226,6 +226,8 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         batch=batch_symbols(here.device.type),
         segment=None if small else _SEGMENT,
         segments=6 if small else _SEGMENTS,
+        # Muon's updates, all of one size, let the weights' price grow (benchmarks/FIT.md).
+        optimizer="adamw",
         lr=_LEARNING_RATE,
         dropout=0.0,
         patience=0,

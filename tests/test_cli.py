@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tokenzip
-from tokenzip.cli import run
+from tokenzip.cli import entry, run
 from tokenzip.cli.app import app
 from tokenzip.cli.session import printable
 
@@ -643,6 +643,8 @@ def test_version(tz) -> None:
 def test_completion_script_names_the_program(tz, monkeypatch) -> None:
     # Typer asks the parent process which shell this is; under make or CI that is any program.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    # It asks when commands are built, which they are once a process.
+    monkeypatch.setattr(entry, "_command", entry._command.__wrapped__)
     done = tz("--show-completion", "bash")
     assert done.code == 0 and "_TOKENZIP_COMPLETE" in done.out
 

@@ -1,7 +1,7 @@
-"""Muon beside AdamW: the same networks trained for the same steps on the same data.
+"""Muon beside AdamW: the same networks trained for the same steps, or time, on the same data.
 
     python benchmarks/optimizers.py                                  # about 20 minutes of a core
-    python benchmarks/optimizers.py --only lstm --steps 300 --markdown out/optimizers.md
+    python benchmarks/optimizers.py --only lstm --minutes 24 --markdown out/optimizers.md
 
 On drive/train.h5, preset base, judged by the first 200 frames of every fourth clip of drive/val.h5;
 and on encodec/train.h5 with the regularisation of the bundled model, judged by encodec/val.h5.
@@ -53,22 +53,24 @@ def judges(data: str) -> list[np.ndarray]:
         return [clips[name]["tokens"][()] for name in names]
 
 
-def run(case: str, optimizer: str, steps: int) -> tuple[float, float]:
-    """Bits/token at the end, and CPU seconds."""
+def run(case: str, optimizer: str, budget: dict[str, Any]) -> tuple[float, int, float]:
+    """Bits/token at the end, steps, and CPU seconds."""
     data, options = CASES[case]
     start = time.process_time()
     model = tokenzip.train(
         data_path(f"{data}/train.h5"),
         val=judges(data),
         alphabet=1024,
-        steps=steps,
+        **budget,
         optimizer=optimizer,
         patience=0,
         threads=1,
         seed=1,
         **options,
     )
-    return model.summary["validation"]["twin_bits_per_token"], time.process_time() - start
+    story = model.summary
+    seconds = time.process_time() - start
+    return story["validation"]["twin_bits_per_token"], story["steps"], seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,15 +80,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", choices=tuple(CASES), action="append")
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--minutes", type=float, help="instead of steps")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args(arguments)
-    lines = ["| network | optimizer | bits/token | CPU seconds |", "| --- | --- | ---: | ---: |"]
+    budget = {"minutes": options.minutes} if options.minutes else {"steps": options.steps}
+    lines = ["| network | optimizer | bits/token | steps | CPU seconds |"]
+    lines += ["| --- | --- | ---: | ---: | ---: |"]
     for case in options.only or CASES:
         for optimizer in OPTIMIZERS:
-            bits, seconds = run(case, optimizer, options.steps)
-            lines.append(f"| {case} | {optimizer} | {bits:.3f} | {seconds:,.0f} |")
+            bits, steps, seconds = run(case, optimizer, budget)
+            lines.append(f"| {case} | {optimizer} | {bits:.3f} | {steps:,} | {seconds:,.0f} |")
             print(lines[-1], file=sys.stderr, flush=True)
-    lines += ["", f"{options.steps:,} steps. {machine_line(machine_info())}"]
+    lines += ["", machine_line(machine_info())]
     text = "\n".join(lines)
     Console(soft_wrap=True, markup=False, highlight=False).print(text)
     if options.markdown:

@@ -226,7 +226,7 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         batch=batch_symbols(here.device.type),
         segment=None if small else _SEGMENT,
         segments=6 if small else _SEGMENTS,
-        # Muon's updates, all of one size, let the weights' price grow (benchmarks/FIT.md).
+        # With Muon, networks were better at first, and worse after long runs (benchmarks/FIT.md).
         optimizer="adamw",
         lr=_LEARNING_RATE,
         dropout=0.0,

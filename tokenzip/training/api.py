@@ -79,7 +79,8 @@ def train(
         batch: symbols a step, about; None: 2,048, on a GPU eight times as many.
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the network's state carried.
-        lr, weight_decay, clip: of AdamW; the largest norm of a gradient. lr None: 0.004, or 0.002
+        optimizer: "muon" for the matrices of hidden layers and AdamW for the rest, or "adamw".
+        lr, weight_decay, clip: of both; the largest norm of a gradient. lr None: 0.004, or 0.002
             for frames below 64 symbols.
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: 0.2 for
             less than 3 million tokens, else 0.

@@ -20,8 +20,8 @@ from .twin import Twin
 _MOMENTUM = 0.95
 #: Size of an entry of AdamW's updates, as root mean square, in learning rates.
 _ENTRY = 0.2
-#: Its matrices decay by this at least: updates of one size let them grow without end, and after
-#: 26,000 steps at a learning rate of 6e-3 a network that had stopped getting better got worse.
+#: Its matrices decay by this at least: updates of one size would let them grow without end. (A
+#: fitted network, without it, got worse after 26,000 steps at 6e-3: benchmarks/FIT.md.)
 _LEAST_DECAY = 0.1
 #: Steps of the Newton-Schulz iteration, and the polynomial of each: x -> a x + b x^3 + c x^5 takes
 #: singular values from 0.01 or so to between 0.7 and 1.2, which is near enough.

@@ -385,10 +385,12 @@ def test_any_clips_will_do(
 
 @pytest.mark.parametrize("predictor", ["lstm", "conv3d"])
 def test_a_dead_half_of_the_alphabet_can_still_be_coded(predictor: str) -> None:
-    model = tokenzip.train(made(200), alphabet=16, **settings(predictor, steps=60, lr=1e-2))
+    # By Muon it learns to copy so well that the dead half is not stored.
+    chosen = settings(predictor, steps=60, lr=1e-2, optimizer="adamw")
+    model = tokenzip.train(made(200), alphabet=16, **chosen)
     codes(model, [made(20) + 8, made(20)])
     alive, dead = (tokenzip.evaluate(model, made(200) + n).bits_per_token for n in (0, 8))
-    assert alive < 3 and alive < dead <= 4  # stored, where that is smaller
+    assert alive < 3 < dead == 4  # stored, as that is smaller
 
 
 def test_a_model_for_other_tokens_is_refused(tmp_path: Path) -> None:

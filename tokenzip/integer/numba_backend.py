@@ -36,6 +36,7 @@ from .numba_scores import decode_alone, interval_rows, prior_rows, score_rows
 
 #: Multiply-accumulates below which a piece of work is not worth another thread.
 _WORTH_A_THREAD = 2_000_000
+
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 #: Places of this backend (Places.rows).

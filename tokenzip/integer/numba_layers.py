@@ -33,21 +33,25 @@ def layer_arrays(layer: Layer) -> LayerArrays:
 
 
 @inner
-def products(x, weight, bias, wide, out):  # type: ignore[no-untyped-def]
-    """out[r, m] = x[r] . weight[m] + bias[m] for a few rows; wide: room for them."""
-    for r in range(x.shape[0]):
-        put_inputs(wide[r], 0, x[r])
-    product(wide[: x.shape[0]], weight, bias, out)
+def products(x, start, weight, bias, wide, sums):  # type: ignore[no-untyped-def]
+    """sums[r, m] = x[start + r] . weight[m] + bias[m] for a block of rows; how many these are.
+
+    wide and sums are room for a block.
+    """
+    count = min(BLOCK, x.shape[0] - start)
+    for r in range(count):
+        put_inputs(wide[r], 0, x[start + r])
+    product(wide[:count], weight, bias, sums)
+    return count
 
 
 @compiled
 def linear_rows(x, weight, bias, out):  # type: ignore[no-untyped-def]
     wide, sums = room(BLOCK, weight)
     for start in range(0, x.shape[0], BLOCK):
-        stop = min(start + BLOCK, x.shape[0])
-        products(x[start:stop], weight, bias, wide, sums)
+        count = products(x, start, weight, bias, wide, sums)
         # Not as slices, which numba copies entry by entry.
-        for r in range(stop - start):
+        for r in range(count):
             row, target = sums[r], out[start + r]
             for m in range(target.size):
                 target[m] = row[m]
@@ -68,9 +72,8 @@ def dense_alone(x, weight, bias, multiplier, shift, low, add, out):  # type: ign
 @compiled
 def dense_rows(x, weight, bias, multiplier, shift, low, add, wide, sums, out):  # type: ignore[no-untyped-def]
     for start in range(0, x.shape[0], BLOCK):
-        stop = min(start + BLOCK, x.shape[0])
-        products(x[start:stop], weight, bias, wide, sums)
-        for r in range(stop - start):
+        count = products(x, start, weight, bias, wide, sums)
+        for r in range(count):
             row, target = sums[r], out[start + r]
             if add.shape[0]:
                 extra = add[start + r]
@@ -101,9 +104,8 @@ def gated_rows(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type:
     width = out.shape[1]
     wide, sums = room(BLOCK, weight)
     for start in range(0, x.shape[0], BLOCK):
-        stop = min(start + BLOCK, x.shape[0])
-        products(x[start:stop], weight, bias, wide, sums)
-        for r in range(stop - start):
+        count = products(x, start, weight, bias, wide, sums)
+        for r in range(count):
             gates, target = sums[r], out[start + r]
             _arguments(gates, multiplier, shift)
             for d in range(width):

@@ -40,9 +40,8 @@ def interval_rows(z, weight, bias, multiplier, shift, candidates, targets, cum, 
     scores = np.empty(symbols, np.int32)
     table = np.empty(symbols, np.int32)
     for start in range(0, z.shape[0], BLOCK):
-        stop = min(start + BLOCK, z.shape[0])
-        products(z[start:stop], weight, bias, wide, sums)
-        for r in range(start, stop):
+        count = products(z, start, weight, bias, wide, sums)
+        for r in range(start, start + count):
             _table(sums[r - start], multiplier, shift, candidates[r], scores, table)
             cum[r] = cumulative(table, np.int64(targets[r]))
             freq[r] = table[targets[r]]
@@ -50,10 +49,11 @@ def interval_rows(z, weight, bias, multiplier, shift, candidates, targets, cum, 
 
 @compiled
 def score_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ignore[no-untyped-def]
-    wide, sums = room(1, weight)
-    for r in range(z.shape[0]):
-        products(z[r : r + 1], weight, bias, wide, sums)
-        _scores(sums[0], multiplier, shift, candidates[r], out[r])
+    wide, sums = room(BLOCK, weight)
+    for start in range(0, z.shape[0], BLOCK):
+        count = products(z, start, weight, bias, wide, sums)
+        for r in range(start, start + count):
+            _scores(sums[r - start], multiplier, shift, candidates[r], out[r])
 
 
 @compiled
@@ -62,9 +62,8 @@ def prior_rows(z, weight, bias, multiplier, shift, candidates, out):  # type: ig
     wide, sums = room(BLOCK, weight)
     scores = np.empty(out.shape[1], np.int32)
     for start in range(0, z.shape[0], BLOCK):
-        stop = min(start + BLOCK, z.shape[0])
-        products(z[start:stop], weight, bias, wide, sums)
-        for r in range(start, stop):
+        count = products(z, start, weight, bias, wide, sums)
+        for r in range(start, start + count):
             _scores(sums[r - start], multiplier, shift, candidates[r], scores)
             steps_from_scores(scores, out[r])
 
@@ -85,9 +84,8 @@ def decode_rows(  # type: ignore[no-untyped-def]
     table, out,
 ):  # fmt: skip
     for start in range(0, z.shape[0], BLOCK):
-        stop = min(start + BLOCK, z.shape[0])
-        products(z[start:stop], weight, bias, wide, sums)
-        for r in range(start, stop):
+        count = products(z, start, weight, bias, wide, sums)
+        for r in range(start, start + count):
             _table(sums[r - start], multiplier, shift, candidates[r], scores, table)
             quantile = peek(state, lanes[r])
             if quantile < 0:

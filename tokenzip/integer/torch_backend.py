@@ -50,11 +50,10 @@ class _Layer:
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Places, and by (first, sites) where they are in the flattened frames of one clip."""
+    """Places.rows, and by the number of a frame the same rows from that frame on."""
 
-    back: Tensor
-    site: Tensor
-    flat: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    rows: Tensor
+    of_frame: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ class Operations:
         )
 
     def places(self, places: Places) -> _Places:
-        return _Places(self.array(places.back), self.array(places.site))
+        return _Places(self.array(places.rows()))
 
     def lane_rows(self, rows: LaneRows) -> list[_LaneRows]:
         return [
@@ -187,11 +186,11 @@ class Operations:
         return rows.reshape(*symbols.shape[:-1], planes * width)
 
     def windows(self, values: Tensor, places: _Places, first: int, frames: int) -> Tensor:
-        clips, width, n = len(values), values.shape[3], places.site.shape[1]
+        clips, width, (n, count) = len(values), values.shape[3], places.rows.shape
         flat = values.reshape(clips, -1, width)
         numbers = _numbers(places, first, frames, values.shape[2])
         found = flat.index_select(1, numbers.reshape(-1))
-        return found.reshape(clips, frames, n, len(places.back) * width)
+        return found.reshape(clips, frames, n, count * width)
 
     def matches(
         self, symbols: Tensor, a: _Places, b: _Places, first: int, frames: int, none: int
@@ -492,17 +491,15 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(x.shape[:-1].numel(), x.shape[-1])
 
 
-def _numbers(places: _Places, first: int, frames: int, sites: int) -> Tensor:
-    """int64 (frames, n, places): where the places are in a clip's frames of so many sites each."""
-    key = first, sites
-    if key not in places.flat:
-        of_place = (first - places.back.to(torch.int64))[:, None] * sites + places.site
-        places.flat[key] = of_place.t().contiguous()
-    flat = places.flat[key]
+def _numbers(places: _Places, first: int, frames: int, rows: int) -> Tensor:
+    """int64 (frames, n, places): where the places are in a clip's frames of so many rows each."""
+    if first not in places.of_frame:
+        places.of_frame[first] = places.rows + first * rows
+    found = places.of_frame[first]
     if frames == 1:
-        return flat
-    start = torch.arange(frames, device=flat.device) * sites
-    return start[:, None, None] + flat
+        return found
+    start = torch.arange(frames, device=found.device) * rows
+    return start[:, None, None] + found
 
 
 def _rounds(

@@ -220,7 +220,7 @@ class Loop:
                 there = torch.from_numpy(batch.there).to(self._device)
                 loss = bits[there].mean()
             penalty = self.twin.penalty()
-            self._optimizer.zero_grad()
+            self.twin.zero_grad(set_to_none=True)
             (loss if penalty is None else loss + penalty).backward()
             nn.utils.clip_grad_norm_(self.twin.parameters(), options.clip)
             self._optimizer.step()

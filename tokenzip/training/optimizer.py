@@ -89,10 +89,6 @@ class Optimizers:
     def param_groups(self) -> list[dict[str, Any]]:
         return [group for one in self._each for group in one.param_groups]
 
-    def zero_grad(self) -> None:
-        for one in self._each:
-            one.zero_grad(set_to_none=True)
-
     def step(self) -> None:
         for one in self._each:
             one.step()

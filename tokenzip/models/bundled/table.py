@@ -21,8 +21,8 @@ TABLE = "table.json"
 PACKED_SUFFIX = ".packed"
 CARD_SUFFIX = ".md"
 
-#: What names look like: the series and the version.
-NAME = re.compile(r"([a-z][a-z0-9-]*)-([1-9][0-9]*)")
+#: What names look like: a series, and a version of it.
+NAME = re.compile(r"[a-z][a-z0-9-]*-[1-9][0-9]*")
 
 #: Most bytes of a packed model: all of them are in every installation.
 MAX_BYTES = 3_000_000

@@ -35,8 +35,9 @@ def test_weights_of_every_distance(name):
             expected = weights.EXP2[np.minimum(distances[: len(scores)], 1601)]
             for size in (len(scores), 0, 1, 15, 16, 17, 33):
                 found = np.empty(size, np.int32)
-                call(np.array(scores[:size], kind), kind(of_kind.max), found)
+                total = call(np.array(scores[:size], kind), kind(of_kind.max), found)
                 assert (found == expected[:size]).all(), (kind, size)
+                assert total == expected[:size].sum()
             apart = np.empty((len(scores), 2), np.int32)
             call(np.array(scores, kind), kind(of_kind.max), apart[:, 0])
             assert (apart[:, 0] == expected).all()

@@ -113,6 +113,10 @@ def test_products_keep_their_leading_axes(ops, rng):
     layer, x = random_layer(rng, 6, 10), at_hand(rng, (2, 3, 4, 10))
     add = rng.integers(-99, 99, (2, 3, 4, 6)).astype(np.int32)
     assert_array_equal(ops.numpy(ops.linear(ops.array(x), ops.layer(layer))), sums_of(x, layer))
+    of_sites = ops.linear(ops.array(x), ops.layer(layer), add=ops.array(add[0, 0]))
+    assert_array_equal(
+        ops.numpy(of_sites), sums_of(x, layer, np.broadcast_to(add[0, 0], add.shape))
+    )
     found = ops.numpy(ops.dense(ops.array(x), ops.layer(layer), -5, add=ops.array(add)))
     assert_array_equal(found, requantised(sums_of(x, layer, add), layer, -5, LARGEST))
 
@@ -488,7 +492,9 @@ def test_products_of_either_form(name):
     """The forms in processes of their own, for numba compiles for one processor in each."""
     code = """
         import numpy as np
+        from numba import njit
         from tokenzip.integer.gemm import pack, product, put_inputs, room
+        put = njit(lambda row, first, values: put_inputs(row, first, values))
         rng = np.random.default_rng(0)
         shapes = [(rows, 3 + 7 * rows, 33) for rows in (*range(18), 33)]
         shapes += [(2, k, 70) for k in (0, 1, 2, 3, 4, 5, 62, 63)]
@@ -502,8 +508,8 @@ def test_products_of_either_form(name):
                 weights, biases = pack(weight, bias)
                 wide, sums = room(rows, weights)
                 for row, own in zip(wide, x):
-                    put_inputs(row, inputs // 3, own[inputs // 3 :])
-                    put_inputs(row, 0, own[: inputs // 3])
+                    put(row, inputs // 3, own[inputs // 3 :])
+                    put(row, 0, own[: inputs // 3])
                 product(wide, weights, biases, sums)
                 found = sums[:, :outputs]
                 assert (found == x.astype(int) @ weight.T.astype(int) + bias).all()

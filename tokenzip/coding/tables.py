@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenzip.coding.compiled import compiled
+from tokenzip.coding.compiled import compiled, inner
 from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_ONE, USABLE
 from tokenzip.coding.logarithms import log2_steps
 from tokenzip.coding.weights import weigh
 
 #: No probability counts as less than 2**-25, in steps.
 MOST_STEPS: int = (PRECISION + 1) * SCORE_ONE
-_RUN = np.int64(64)
+#: Frequencies are searched by runs of these lengths. (Those of 64 LLVM makes slow code of.)
+_LONG, _SHORT = np.uint64(128), np.uint64(16)
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(2**32 - 1)
 _HIGH_HALF = np.uint64(2**64 - 2**32)
@@ -46,15 +47,10 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     best = np.int32(scores.size)
     for s in range(scores.size):
         best = min(best, np.int32(s) if scores[s] == high else np.int32(scores.size))
-    weigh(scores, high, freq)
+    total = np.uint64(weigh(scores, high, freq))
     # Two at a time, in either half of 64 bits, where products of 32 bits have room.
     even = scores.size - scores.size % 2
     pairs = freq[:even].view(np.uint64)
-    total = np.uint64(0)
-    for i in range(pairs.size):
-        total += (pairs[i] & _LOW_HALF) + (pairs[i] >> _HALF)
-    for s in range(even, scores.size):
-        total += np.uint64(freq[s])
     factor = np.uint64(np.uint32((np.uint64(USABLE - scores.size) << _HALF) // total))
     given = np.uint64(0)
     for i in range(pairs.size):
@@ -83,10 +79,7 @@ def steps_from_scores(scores, steps):  # type: ignore[no-untyped-def]
     for s in range(scores.size):
         high = max(high, scores[s])
     weights = np.empty(scores.size, np.int32)
-    weigh(scores, high, weights)
-    total = np.int64(0)
-    for s in range(scores.size):
-        total += np.int64(weights[s])
+    total = weigh(scores, high, weights)
     top = np.int32(high + np.int32(log2_steps(total) - np.int64(PRECISION * SCORE_ONE)))
     for s in range(scores.size):
         steps[s] = np.int16(min(np.int32(top - scores[s]), np.int32(MOST_STEPS)))
@@ -101,25 +94,31 @@ def cumulative(freq, symbol):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled
-def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
-    """(symbol, its cumulative frequency) that a quantile 0 .. USABLE - 1 leads to."""
-    cum = np.int64(0)
-    start = np.int64(0)
-    # Runs of 64 are summed at a stroke, then the run that holds the symbol is walked.
-    while start + _RUN < freq.size:
+@inner
+def _past_runs(freq, quantile, start, cum, length):  # type: ignore[no-untyped-def]
+    """start and cum past all whole runs of this length that end at or below a quantile."""
+    while start + length < np.uint64(freq.size):
         run = np.int64(0)
-        for s in range(start, start + _RUN):
-            run += np.int64(freq[s])
+        for s in range(length):
+            run += np.int64(freq[start + s])
         if cum + run > quantile:
             break
         cum += run
-        start += _RUN
-    symbol = start
-    while symbol < freq.size - 1 and cum + np.int64(freq[symbol]) <= quantile:
+        start += length
+    return start, cum
+
+
+@compiled
+def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
+    """(symbol, its cumulative frequency) that a quantile 0 .. USABLE - 1 leads to."""
+    # Indices are unsigned: numba looks whether others are below 0.
+    symbol, cum = _past_runs(freq, quantile, np.uint64(0), np.int64(0), _LONG)
+    symbol, cum = _past_runs(freq, quantile, symbol, cum, _SHORT)
+    last = np.uint64(freq.size - 1)
+    while symbol < last and cum + np.int64(freq[symbol]) <= quantile:
         cum += np.int64(freq[symbol])
-        symbol += 1
-    return symbol, cum
+        symbol += np.uint64(1)
+    return np.int64(symbol), cum
 
 
 @compiled

@@ -27,6 +27,9 @@ from tokenzip.coding.constants import PRECISION, SCORE_BITS, SCORE_ONE
 from tokenzip.coding.processor import LANES, OF_THREE, VECTOR, can
 
 _MORE_BITS = 7
+#: So many weights add up below 2**31.
+_MOST_VECTORS = 64
+_INT64 = ir.IntType(64)
 _VPERMI2D = "llvm.x86.avx512.vpermi2var.d.512"
 
 
@@ -59,18 +62,27 @@ _IN_REGISTERS = can({"+avx512f"}, _VPERMI2D) and all(
 
 
 def _one_by_one(scores, high, weights):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
     for s in range(scores.size):
         below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
-        weights[s] = _WEIGHTS[min(below, _LAST)]
+        weight = _WEIGHTS[min(below, _LAST)]
+        weights[s] = weight
+        total += np.int64(weight)
+    return total
 
 
 def _by_vectors(scores, high, weights):  # type: ignore[no-untyped-def]
-    whole = scores.size - scores.size % LANES
-    for s in range(0, whole, LANES):
-        _sixteen(scores, s, np.uint32(high), weights)
-    for s in range(whole, scores.size):
+    total, done = np.int64(0), np.int64(0)
+    while done + LANES <= scores.size:
+        vectors = min((scores.size - done) // LANES, _MOST_VECTORS)
+        total += _run(scores, done, vectors, np.uint32(high), weights)
+        done += vectors * LANES
+    for s in range(done, scores.size):
         below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
-        weights[s] = _WEIGHTS[min(below, _LAST)]
+        weight = _WEIGHTS[min(below, _LAST)]
+        weights[s] = weight
+        total += np.int64(weight)
+    return total
 
 
 @overload(_one_by_one)
@@ -79,30 +91,46 @@ def _chosen(scores, high, weights):  # type: ignore[no-untyped-def]
     return _by_vectors if _IN_REGISTERS and side_by_side else _one_by_one
 
 
-#: weigh(scores, high, weights): weights[s] = EXP2[high - scores[s]], from its end on 0. scores:
-#: integers of at most 32 bits, none above high, which is of their kind. weights: int32.
+#: weigh(scores, high, weights): weights[s] = EXP2[high - scores[s]], from its end on 0; their sum,
+#: int64. scores: integers of at most 32 bits, none above high, which is of their kind. weights:
+#: int32.
 weigh: Callable[..., Any] = _one_by_one
 
 
 @intrinsic
-def _sixteen(context, scores, first, high, weights):  # type: ignore[no-untyped-def]
-    """weights[first : first + 16] of the scores there."""
-    signature = types.void(scores, types.intp, types.uint32, weights)
+def _run(context, scores, first, vectors, high, weights):  # type: ignore[no-untyped-def]
+    """The weights of up to _MOST_VECTORS times 16 scores from `first` on; their sum."""
+    signature = types.int64(scores, types.intp, types.intp, types.uint32, weights)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _write_sixteen(context, builder, signature, arguments)
-        return context.get_dummy_value()
+        return _write_run(context, builder, signature, arguments)
 
     return signature, generate
 
 
-def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+def _write_run(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    _, first, vectors, _, _ = arguments
+    sums = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * LANES))
+    with cgutils.for_range(builder, vectors) as loop:
+        at = builder.add(first, builder.mul(loop.index, ir.Constant(loop.index.type, LANES)))
+        made = _write_sixteen(context, builder, signature, arguments, at)
+        builder.store(builder.add(builder.load(sums), made), sums)
+    total = ir.Constant(_INT64, 0)
+    last = builder.load(sums)
+    for lane in range(LANES):
+        of_lane = builder.extract_element(last, ir.Constant(ir.IntType(32), lane))
+        total = builder.add(total, builder.zext(of_lane, _INT64))
+    return total
+
+
+def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any, first: Any) -> Any:
+    """Code that writes the weights of 16 scores, and has them as a vector."""
     from numba.np.arrayobj import make_array
 
     def place(argument: int, vector: Any) -> Any:
         kind = signature.args[argument]
         array = make_array(kind)(context, builder, arguments[argument])
-        one = builder.gep(array.data, [arguments[1]])
+        one = builder.gep(array.data, [first])
         return builder.bitcast(one, vector.as_pointer()), kind.dtype.bitwidth // 8
 
     def constant(value: int) -> Any:
@@ -114,7 +142,7 @@ def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any) -
     if of_scores.bitwidth < 32:
         scores = (builder.sext if of_scores.signed else builder.zext)(scores, VECTOR)
     undefined = ir.Constant(VECTOR, ir.Undefined)
-    one = builder.insert_element(undefined, arguments[2], ir.Constant(ir.IntType(32), 0))
+    one = builder.insert_element(undefined, arguments[3], ir.Constant(ir.IntType(32), 0))
     below = builder.sub(builder.shuffle_vector(one, undefined, constant(0)), scores)
     last = constant(int(_LAST))
     below = builder.select(builder.icmp_unsigned("<", below, last), below, last)
@@ -125,5 +153,7 @@ def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any) -
     fine = builder.select(is_far, far, near)
     shift = builder.add(builder.lshr(below, constant(SCORE_BITS)), constant(_MORE_BITS - 1))
     rounded = builder.add(builder.lshr(fine, shift), constant(1))
-    at, align = place(3, VECTOR)
-    builder.store(builder.lshr(rounded, constant(1)), at, align=align)
+    weights = builder.lshr(rounded, constant(1))
+    at, align = place(4, VECTOR)
+    builder.store(weights, at, align=align)
+    return weights

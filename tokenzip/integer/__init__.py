@@ -29,8 +29,9 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
     put(symbols, embedded, table, found, sites, plane, frame)
         Writes found int32 (N * n), clip by clip, into one plane of n sites (int64) of a frame of
         symbols (N, F, S + 1, P), and table[plane, found] into that plane of embedded.
-    linear(x, layer)
-        x (..., K) int8 -> int32 (..., M): sum_k x[k] * weight[m, k] + bias[m].
+    linear(x, layer, add=None)
+        x (..., K) int8 -> int32 (..., M): sum_k x[k] * weight[m, k] + bias[m], and where x is
+        (..., S, K), add (S, M) int32 to all these (S, M).
     dense(x, layer, low, add=None)
         clip((linear(x) + add) * multiplier[m] + half >> shift, low, 127) as int8, with
         half = 2^(shift - 1); the product is taken in 64 bits. add: int32.
@@ -40,8 +41,8 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
             min((SIGMOID[o] * TANH[g] + 2^22) >> 23, 127) as int8
     lstm(x, layer, state, tables)
         x (T, R, K) int8, T >= 1, state (h int8 (R, D), c int32 (R, D)) -> h of all T frames
-        (T, R, D), and the state after them. With [i, f, o, g] = clip(linear([x_t, h])
-        requantised, +-2047) and c in Q12:
+        (T, R, D), and the state after them, for which the arrays of the one before may be used.
+        With [i, f, o, g] = clip(linear([x_t, h]) requantised, +-2047) and c in Q12:
             c = clip((SIGMOID[f] * c + (SIGMOID[i] * TANH[g] >> 3) + 2^14) >> 15, +-32767)
             h = min((SIGMOID[o] * TANH[clip(c >> 4, +-2047)] + 2^22) >> 23, 127)
     scores(z, layer, candidates)

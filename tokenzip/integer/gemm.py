@@ -33,6 +33,7 @@ from numba.extending import intrinsic
 
 from ..coding.compiled import compiled
 from ..coding.processor import LANES, OF_THREE, VECTOR, can
+from .gemm_inputs import putting
 
 #: Vectors of sums in a tile, of LANES outputs each, and rows of the tallest tile.
 VECTORS = 2
@@ -120,11 +121,8 @@ def room(rows, weight):  # type: ignore[no-untyped-def]
     return inputs, np.empty((rows, tiles * _WIDTH), np.int32)
 
 
-@compiled
-def put_inputs(row, first, values):  # type: ignore[no-untyped-def]
-    """Write int8 inputs into a row of the room, from input `first` on."""
-    for k in range(values.size):
-        row[first + k] = values[k] + _OFFSET
+#: put_inputs(row, first, values): writes int8 inputs into a row of the room, from `first` on.
+put_inputs = putting(_OFFSET)
 
 
 def _tile(rows: int) -> Callable[..., Any]:

@@ -157,15 +157,17 @@ class Operations:
     ) -> None:
         put(symbols, embedded, table, found, sites, plane, frame)
 
-    def linear(self, x: Int8, layer: LayerArrays) -> Int32:
-        rows = _rows(x)
-        out = np.empty((len(rows), len(layer.multiplier)), np.int32)
+    def linear(self, x: Int8, layer: LayerArrays, add: Int32 | None = None) -> Int32:
+        rows, outputs = _rows(x), len(layer.multiplier)
+        out = np.empty((len(rows), outputs), np.int32)
+        # As in dense.
+        adds = np.empty((0, outputs), np.int32) if add is None else add
         self._split(
-            lambda s: linear_rows(rows[s], layer.weight, layer.bias, out[s]),
+            lambda s: linear_rows(rows[s], layer.weight, layer.bias, adds, s.start, out[s]),
             len(rows),
             layer.weight.size,
         )
-        return out.reshape(*x.shape[:-1], len(layer.multiplier))
+        return out.reshape(*x.shape[:-1], outputs)
 
     def dense(
         self,
@@ -205,7 +207,7 @@ class Operations:
         self, x: Int8, layer: LayerArrays, state: tuple[Int8, Int32], tables: tuple[Int32, Int32]
     ) -> tuple[Int8, tuple[Int8, Int32]]:
         frames, rows, _ = x.shape
-        h, c = state[0].copy(), state[1].copy()
+        h, c = state
         out = np.empty((frames, rows, h.shape[1]), np.int8)
 
         def work(s: slice) -> None:

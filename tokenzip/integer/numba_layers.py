@@ -46,15 +46,21 @@ def products(x, start, weight, bias, wide, sums):  # type: ignore[no-untyped-def
 
 
 @compiled
-def linear_rows(x, weight, bias, out):  # type: ignore[no-untyped-def]
+def linear_rows(x, weight, bias, adds, first, out):  # type: ignore[no-untyped-def]
+    """adds (S, outputs) or (0, outputs); to row r here comes the one of row (first + r) % S."""
     wide, sums = room(BLOCK, weight)
     for start in range(0, x.shape[0], BLOCK):
         count = products(x, start, weight, bias, wide, sums)
         # Not as slices, which numba copies entry by entry.
         for r in range(count):
             row, target = sums[r], out[start + r]
-            for m in range(target.size):
-                target[m] = row[m]
+            if adds.shape[0]:
+                extra = adds[(first + start + r) % adds.shape[0]]
+                for m in range(target.size):
+                    target[m] = row[m] + extra[m]
+            else:
+                for m in range(target.size):
+                    target[m] = row[m]
 
 
 @inner

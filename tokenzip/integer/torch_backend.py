@@ -255,8 +255,9 @@ class Operations:
         of_frame.index_copy_(1, sites, rows.reshape(len(symbols), -1, width))
         symbols[:, frame, :, plane].index_copy_(1, sites, found.reshape(len(symbols), -1))
 
-    def linear(self, x: Tensor, layer: _Layer) -> Tensor:
-        return self._sums(_rows(x), layer).reshape(*x.shape[:-1], len(layer.bias))
+    def linear(self, x: Tensor, layer: _Layer, add: Tensor | None = None) -> Tensor:
+        sums = self._sums(_rows(x), layer).reshape(*x.shape[:-1], len(layer.bias))
+        return sums if add is None else sums + add
 
     def dense(self, x: Tensor, layer: _Layer, low: int, add: Tensor | None = None) -> Tensor:
         flat, outputs = _rows(x), len(layer.bias)

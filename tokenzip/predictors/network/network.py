@@ -215,7 +215,7 @@ class _Head:
 
     def base(self, features: Array) -> Array:
         """int32 (N, T, S, hidden): the sums as far as the body decides them."""
-        return self._ops.linear(features, self._body) + self._site_bias
+        return self._ops.linear(features, self._body, add=self._site_bias)
 
 
 def _part(whole: Layer, columns: slice, bias: npt.NDArray[np.int32]) -> Layer:

@@ -1,0 +1,77 @@
+"""Inputs of matrix products (gemm.py): rows of int8 numbers, written 16 at a time.
+
+They are short and of any length. Of such rows the vectors of a loop that LLVM makes, which take up
+to 128 numbers each, leave most to be done one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+_LANES = 16
+_INT8, _INT64 = ir.IntType(8), ir.IntType(64)
+
+
+def putting(offset: int) -> Callable[..., Any]:
+    """A function put(row, first, values), for compiled ones: row[first + k] = values[k] + offset.
+
+    values int8; row int8, uint8 (sums wrap) or int16. Both have one axis, entries side by side, and
+    are not of the same memory.
+    """
+
+    def put(row, first, values):  # type: ignore[no-untyped-def]
+        for k in range(values.size):
+            row[first + k] = np.int64(values[k]) + offset
+
+    @intrinsic
+    def by_sixteen(context, row, first, values):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            _write(offset, context, builder, signature, arguments)
+            return context.get_dummy_value()
+
+        return types.void(row, types.intp, values), generate
+
+    @overload(put)
+    def chosen(row, first, values):  # type: ignore[no-untyped-def]
+        def put_bytes(row, first, values):  # type: ignore[no-untyped-def]
+            if values.size >= _LANES:
+                by_sixteen(row, first, values)
+            else:
+                for k in range(values.size):
+                    row[first + k] = np.int64(values[k]) + offset
+
+        return put_bytes
+
+    return put
+
+
+def _write(offset: int, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+    """Code for 16 values or more: vectors of 16, the last of which ends with the last value."""
+    from numba.np.arrayobj import make_array
+
+    row, values = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
+    bits = signature.args[0].dtype.bitwidth
+    of_row = ir.VectorType(ir.IntType(bits), _LANES)
+    added = ir.Constant(of_row, [offset] * _LANES)
+    lanes = ir.Constant(_INT64, _LANES)
+    last = builder.sub(builder.extract_value(values.shape, 0), lanes)
+    vectors = builder.udiv(builder.add(last, ir.Constant(_INT64, 2 * _LANES - 1)), lanes)
+    with cgutils.for_range(builder, vectors) as loop:
+        at = builder.mul(loop.index, lanes)
+        at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
+        source = builder.bitcast(
+            builder.gep(values.data, [at]), ir.VectorType(_INT8, _LANES).as_pointer()
+        )
+        vector = builder.load(source, align=1)
+        if bits > _INT8.width:
+            vector = builder.sext(vector, of_row)
+        target = builder.gep(row.data, [builder.add(arguments[1], at)])
+        target = builder.bitcast(target, of_row.as_pointer())
+        builder.store(builder.add(vector, added), target, align=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from tokenzip.models import Geometry, Model, new_spec  # noqa: E402
 from tokenzip.models.packed import pack  # noqa: E402
 from tokenzip.training import validation  # noqa: E402
 from tokenzip.training.clips import open_clips  # noqa: E402
-from tokenzip.training.compact import CompactTwin  # noqa: E402
+from tokenzip.training.compact import _STEP_SPEED, CompactLayer, CompactTwin  # noqa: E402
 from tokenzip.training.distributed import world  # noqa: E402
 from tokenzip.training.evaluate import evaluate_clips  # noqa: E402
 from tokenzip.training.export import export  # noqa: E402
@@ -142,6 +143,23 @@ def test_gradients_of_weights_and_steps() -> None:
 
 
 # The verdict
+
+
+def test_weights_beyond_the_most_steps_make_steps_larger() -> None:
+    """A weight that is cut off wants a larger step as much as it wants to be larger itself."""
+    layer = CompactLayer(1, 2)
+    with torch.no_grad():
+        layer.log_step.fill_(math.log2(0.5) / _STEP_SPEED)
+        layer.weight.copy_(torch.tensor([[0.5 * 1000, 0.5 * 3]]))
+    for towards in (-1.0, 1.0):
+        layer.weight.grad = layer.log_step.grad = None
+        values = layer.rounded(torch.float32)
+        assert values.tolist() == [[0.5 * 127, 0.5 * 3]]
+        (towards * values[0, 0]).backward()
+        found = (layer.log_step.grad.item(), *layer.weight.grad[0].tolist())
+        of_step = towards * 127 * 0.5 * math.log(2) * _STEP_SPEED
+        # Outwards it is cut off already; back it may come.
+        assert found == pytest.approx((of_step, max(towards, 0.0), 0.0))
 
 
 def test_too_few_tokens_need_no_training(monkeypatch: pytest.MonkeyPatch) -> None:

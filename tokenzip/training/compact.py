@@ -47,11 +47,15 @@ class _Stepped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         # Rounding is not seen: steps = weight / step, and a larger step moves what a weight stands
-        # for by as much as it is rounded.
+        # for by as much as it is rounded. A weight beyond the most steps stands for these, whatever
+        # it is: a larger step moves it by all of them, and the weight itself only comes back.
         exact, steps, step = ctx.saved_tensors
         of_steps, of_values = gradients
-        of_log = (steps - exact).mul_(of_values).mul_(step).sub_(of_steps * exact).sum(1)
-        return (of_steps / step).add_(of_values), of_log * math.log(2)
+        beyond = exact.abs() >= LARGEST + 0.5
+        seen = exact.masked_fill(beyond, 0)
+        of_log = (steps - seen).mul_(of_values).mul_(step).sub_(of_steps * seen).sum(1)
+        of_weight = (of_steps / step).add_(of_values)
+        return of_weight.masked_fill_(beyond & (of_weight * exact < 0), 0), of_log * math.log(2)
 
 
 class CompactLayer(Layer):

@@ -14,6 +14,7 @@ from tokenzip.coding.tables import (
     float_rows,
     interval_from_scores,
     intervals_from_scores,
+    symbol_at,
     table_from_scores,
     tables_from_scores,
 )
@@ -167,6 +168,17 @@ def test_intervals_are_those_of_the_tables(alphabet):
     at = np.arange(200)
     assert np.array_equal(cum, cdf[at, symbols])
     assert np.array_equal(cum + freq, cdf[at, symbols + 1])
+
+
+@pytest.mark.parametrize("alphabet", [2, 3, 15, 16, 17, 18, 127, 128, 129, 144, 145, 1024])
+def test_the_symbol_of_a_quantile(alphabet):
+    """At the first and the last quantile of every symbol."""
+    rng = np.random.default_rng(alphabet)
+    freq = np.array(frequencies(rng.integers(-700, 700, alphabet).astype(np.int32)), np.int32)
+    end = np.cumsum(freq, dtype=np.int64)
+    for symbol, (below, above) in enumerate(zip(end - freq, end, strict=True)):
+        for quantile in (below, above - 1):
+            assert symbol_at(freq, quantile) == (symbol, below)
 
 
 @pytest.mark.parametrize("alphabet", [2, 1024, 65536])

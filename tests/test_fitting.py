@@ -142,9 +142,6 @@ def test_gradients_of_weights_and_steps() -> None:
     assert torch.allclose(layer.log_step.grad, wanted, atol=1e-5)
 
 
-# The verdict
-
-
 def test_weights_beyond_the_most_steps_make_steps_larger() -> None:
     """A weight that is cut off wants a larger step as much as it wants to be larger itself."""
     layer = CompactLayer(1, 2)
@@ -160,6 +157,9 @@ def test_weights_beyond_the_most_steps_make_steps_larger() -> None:
         of_step = towards * 127 * 0.5 * math.log(2) * _STEP_SPEED
         # Outwards it is cut off already; back it may come.
         assert found == pytest.approx((of_step, max(towards, 0.0), 0.0))
+
+
+# The verdict
 
 
 def test_too_few_tokens_need_no_training(monkeypatch: pytest.MonkeyPatch) -> None:

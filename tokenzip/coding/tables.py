@@ -100,7 +100,7 @@ def _past_runs(freq, quantile, start, cum, length):  # type: ignore[no-untyped-d
     while start + length < np.uint64(freq.size):
         run = np.int64(0)
         for s in range(length):
-            run += np.int64(freq[start + s])
+            run += np.int64(freq[start + np.uint64(s)])
         if cum + run > quantile:
             break
         cum += run

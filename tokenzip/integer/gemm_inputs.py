@@ -22,8 +22,7 @@ _INT8, _INT64 = ir.IntType(8), ir.IntType(64)
 def putting(offset: int) -> Callable[..., Any]:
     """A function put(row, first, values), for compiled ones: row[first + k] = values[k] + offset.
 
-    values int8; row int8, uint8 (sums wrap) or int16. Both have one axis, entries side by side, and
-    are not of the same memory.
+    values int8; row int8, uint8 (sums wrap) or int16, not of the same memory.
     """
 
     def put(row, first, values):  # type: ignore[no-untyped-def]
@@ -40,14 +39,15 @@ def putting(offset: int) -> Callable[..., Any]:
 
     @overload(put)
     def chosen(row, first, values):  # type: ignore[no-untyped-def]
-        def put_bytes(row, first, values):  # type: ignore[no-untyped-def]
+        def vectors(row, first, values):  # type: ignore[no-untyped-def]
             if values.size >= _LANES:
                 by_sixteen(row, first, values)
             else:
                 for k in range(values.size):
                     row[first + k] = np.int64(values[k]) + offset
 
-        return put_bytes
+        side_by_side = row.layout == values.layout == "C"
+        return vectors if side_by_side and values.dtype == types.int8 else put
 
     return put
 

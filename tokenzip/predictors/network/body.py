@@ -26,7 +26,7 @@ class Body(Protocol):
         """The state of the first clips alone."""
 
     def __call__(self, x: Array, state: State) -> tuple[Array, State]:
-        """Go through the frames of x."""
+        """Go through the frames of x. The state before them is used up."""
 
 
 def body(model: Model, ops: Any) -> Body:

@@ -25,7 +25,10 @@ Array = Any
 
 
 class Network:
-    """The tables of a model, by a backend's operations."""
+    """The tables of a model, by a backend's operations.
+
+    A state that a method is given is used up: one goes on with the state that comes back.
+    """
 
     def __init__(self, model: Model, ops: Any) -> None:
         spec = model.spec

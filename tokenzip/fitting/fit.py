@@ -36,7 +36,11 @@ LEAST_BYTES = 250_000
 #: Frames of a segment, for large frames, and segments that follow one another: short ones make
 #: room for more clips in a step.
 _SEGMENT, _SEGMENTS = 4, 10
-_LEARNING_RATE = 5e-3
+#: Falling nearly from the start, for so small steps are noisy at any constant rate.
+_LEARNING_RATE, _CONSTANT = 3e-3, 0.1
+#: Without it outputs grow as long as rates are high: the price of weights is in steps, whose size
+#: costs nothing. (benchmarks/FIT.md has the figures of these.)
+_WEIGHT_DECAY = 0.1
 #: What a network predicts better, the hybrid's mixer had learned in part: of a bit that the network
 #: saves by itself, about so much is left.
 _WORTH = 0.6
@@ -226,9 +230,9 @@ def _learning(spec: Spec, options: FitOptions, here: World) -> Options:
         batch=batch_symbols(here.device.type),
         segment=None if small else _SEGMENT,
         segments=6 if small else _SEGMENTS,
-        # With Muon, networks were better at first, and worse after long runs (benchmarks/FIT.md).
-        optimizer="adamw",
         lr=_LEARNING_RATE,
+        constant=_CONSTANT,
+        weight_decay=_WEIGHT_DECAY,
         dropout=0.0,
         patience=0,
         seed=options.seed,

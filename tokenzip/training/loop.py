@@ -1,7 +1,7 @@
 """The training loop: a budget, a schedule, validation, checkpoints.
 
 Truncated backpropagation: gradients flow through one segment, the network's state is carried into
-the next (streams.py). The learning rate is constant for the first half of the budget and then falls
+the next (streams.py). The learning rate is constant for a part of the budget and then falls
 linearly. Where validation does not get better for a while (small data), it begins to fall early,
 from the best weights so far.
 """
@@ -142,7 +142,7 @@ class Loop:
         self._best: float | None = None
         self._best_weights: dict[str, Tensor] | None = None
         self._bad = 0
-        self._falls_from, self._ends_at = 0.5, 1.0
+        self._falls_from, self._ends_at = options.constant, 1.0
         self.history: list[list[float]] = []
         if resume:
             assert checkpoint_path is not None

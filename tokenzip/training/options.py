@@ -52,8 +52,9 @@ class Options:
         segment: frames through which gradients flow back; None: by the size of a frame.
         segments: that follow one another with the state carried.
         optimizer: "muon" for matrices of hidden layers, or "adamw" for all.
-        lr: learning rate, constant for the first half of the budget, then linear to nearly 0; None:
-            by the size of a frame (learning_rate).
+        lr: learning rate, constant at first, then linear to nearly 0; None: by the size of a frame
+            (learning_rate).
+        constant: part of the budget during which it is constant.
         weight_decay: of matrices.
         clip: largest norm of the gradient.
         dropout: on the inputs of body and heads and on the heads' hidden numbers; None: by the size
@@ -83,6 +84,7 @@ class Options:
     segments: int = 6
     optimizer: str = "muon"
     lr: float | None = None
+    constant: float = 0.5
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float | None = None
@@ -114,7 +116,7 @@ class Options:
     def _check_number(self, name: str, value: float) -> None:
         if not math.isfinite(value):
             raise OptionError(f"{name} must be a finite number, not {value}")
-        if name in ("dropout", "token_dropout"):
+        if name in ("dropout", "token_dropout", "constant"):
             if not 0 <= value < 1:
                 raise OptionError(f"{name} must be from 0 to below 1, not {value}")
         elif name == "teacher_share":

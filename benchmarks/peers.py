@@ -94,7 +94,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         peer, learned = trained_peer(name, options.weights, options.minutes)
         yield measure_network(f"{name} (float)", peer, clips, learned)
     same = f"{options.minutes:g} min", trained_model(options.weights, options.minutes)
-    for learned, model in (same, ("62 min", COMMITTED)):
+    for learned, model in (same, ("65 min", COMMITTED)):
         for predictor in ("lstm", "hybrid"):
             name = f"tokenzip {predictor}, {learned}"
             _say(name)

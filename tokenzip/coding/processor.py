@@ -5,6 +5,8 @@ It follows from nothing but what numba's cache distinguishes machine code by.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 from llvmlite import binding, ir
 from numba.core.registry import cpu_target
@@ -14,6 +16,14 @@ LANES = 16
 VECTOR = ir.VectorType(ir.IntType(32), LANES)
 #: The type of an LLVM function that makes a vector of three.
 OF_THREE = ir.FunctionType(VECTOR, [VECTOR] * 3)
+
+
+def splat(builder: Any, value: Any, vector: Any) -> Any:
+    """LLVM's code for a vector of one value."""
+    undefined, zero = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(undefined, value, zero)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, undefined, zeros)
 
 
 def can(features: set[str], intrinsic: str) -> bool:

@@ -20,11 +20,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, overload, register_jitable
 from numpy.typing import NDArray
 
 from tokenzip.coding.constants import PRECISION, SCORE_BITS, SCORE_ONE
-from tokenzip.coding.processor import LANES, OF_THREE, VECTOR, can
+from tokenzip.coding.processor import LANES, OF_THREE, VECTOR, can, splat
 
 _MORE_BITS = 7
 #: So many weights add up below 2**31.
@@ -61,14 +61,20 @@ _IN_REGISTERS = can({"+avx512f"}, _VPERMI2D) and all(
 )
 
 
-def _one_by_one(scores, high, weights):  # type: ignore[no-untyped-def]
+@register_jitable
+def _from(first, scores, high, weights):  # type: ignore[no-untyped-def]
+    """The weights from a score on, one by one; their sum."""
     total = np.int64(0)
-    for s in range(scores.size):
+    for s in range(first, scores.size):
         below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
         weight = _WEIGHTS[min(below, _LAST)]
         weights[s] = weight
         total += np.int64(weight)
     return total
+
+
+def _one_by_one(scores, high, weights):  # type: ignore[no-untyped-def]
+    return _from(0, scores, high, weights)
 
 
 def _by_vectors(scores, high, weights):  # type: ignore[no-untyped-def]
@@ -77,12 +83,7 @@ def _by_vectors(scores, high, weights):  # type: ignore[no-untyped-def]
         vectors = min((scores.size - done) // LANES, _MOST_VECTORS)
         total += _run(scores, done, vectors, np.uint32(high), weights)
         done += vectors * LANES
-    for s in range(done, scores.size):
-        below = np.uint32(np.uint32(high) - np.uint32(scores[s]))
-        weight = _WEIGHTS[min(below, _LAST)]
-        weights[s] = weight
-        total += np.int64(weight)
-    return total
+    return total + _from(done, scores, high, weights)
 
 
 @overload(_one_by_one)
@@ -100,12 +101,7 @@ weigh: Callable[..., Any] = _one_by_one
 @intrinsic
 def _run(context, scores, first, vectors, high, weights):  # type: ignore[no-untyped-def]
     """The weights of up to _MOST_VECTORS times 16 scores from `first` on; their sum."""
-    signature = types.int64(scores, types.intp, types.intp, types.uint32, weights)
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _write_run(context, builder, signature, arguments)
-
-    return signature, generate
+    return types.int64(scores, types.intp, types.intp, types.uint32, weights), _write_run
 
 
 def _write_run(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -141,9 +137,7 @@ def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any, f
     scores = builder.load(at, align=align)
     if of_scores.bitwidth < 32:
         scores = (builder.sext if of_scores.signed else builder.zext)(scores, VECTOR)
-    undefined = ir.Constant(VECTOR, ir.Undefined)
-    one = builder.insert_element(undefined, arguments[3], ir.Constant(ir.IntType(32), 0))
-    below = builder.sub(builder.shuffle_vector(one, undefined, constant(0)), scores)
+    below = builder.sub(splat(builder, arguments[3], VECTOR), scores)
     last = constant(int(_LAST))
     below = builder.select(builder.icmp_unsigned("<", below, last), below, last)
     look_up = cgutils.get_or_insert_function(builder.module, OF_THREE, _VPERMI2D)

@@ -32,7 +32,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..coding.compiled import compiled
-from ..coding.processor import LANES, OF_THREE, VECTOR, can
+from ..coding.processor import LANES, OF_THREE, VECTOR, can, splat
 from .gemm_inputs import putting
 
 #: Vectors of sums in a tile, of LANES outputs each, and rows of the tallest tile.
@@ -159,7 +159,6 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
     groups = builder.extract_value(array(2).shape, 1)
     tiles = builder.extract_value(array(2).shape, 0)
     x_data, weight_data, bias_data, out_data = (array(place).data for place in (0, 2, 3, 5))
-    zeros, undefined = ir.Constant(VECTOR, [0] * LANES), ir.Constant(VECTOR, ir.Undefined)
     sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
     for v in range(VECTORS):
         index = builder.add(builder.mul(number, constant(VECTORS)), constant(v))
@@ -179,8 +178,7 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
             index = builder.add(builder.mul(builder.add(row, constant(r)), groups), loop.index)
             group = builder.load(at(x_data, index, _INT32))
             group.align = 1
-            one = builder.insert_element(undefined, group, constant(0))
-            inputs = builder.shuffle_vector(one, undefined, zeros)
+            inputs = splat(builder, group, VECTOR)
             for v in range(VECTORS):
                 added = _FORM.multiply_add(builder, builder.load(sums[r][v]), inputs, weights[v])
                 builder.store(added, sums[r][v])

@@ -57,10 +57,9 @@ def linear_rows(x, weight, bias, adds, first, out):  # type: ignore[no-untyped-d
             if adds.shape[0]:
                 extra = adds[(first + start + r) % adds.shape[0]]
                 for m in range(target.size):
-                    target[m] = row[m] + extra[m]
-            else:
-                for m in range(target.size):
-                    target[m] = row[m]
+                    row[m] += extra[m]
+            for m in range(target.size):
+                target[m] = row[m]
 
 
 @inner

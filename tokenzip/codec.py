@@ -391,14 +391,17 @@ class Codec:
         from .predictors import hybrid
         from .predictors.network import predictor as network
 
-        of_blobs = hybrid if predictor == HYBRID else network
+        version = hybrid.VERSION
         if parameters is not None:
-            of_blobs.check_parameters(parameters)
+            if predictor == HYBRID:
+                version = hybrid.version_of(parameters)
+            else:
+                network.check_parameters(parameters)
         # The hybrid spreads chunks over threads, a network alone its arithmetic.
         threads = 1 if predictor == HYBRID else self.threads or 1
         backend = network.Backend(self.backend, self.device, threads, self.batch)
         found = network.predictor_for(model, backend)
-        return hybrid.coders(found) if predictor == HYBRID else found
+        return hybrid.coders(found, version) if predictor == HYBRID else found
 
 
 def _check_match(model: Model, grid: TokenGrid | GridInfo) -> None:

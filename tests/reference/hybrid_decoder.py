@@ -1,4 +1,5 @@
-"""A second decoder of hybrid blobs, written from FORMAT.md section 10.8 and not from the package.
+"""A second decoder of hybrid blobs, written from FORMAT.md sections 10.8 and 10.10 and not from the
+package.
 
 It puts together the two that were written from sections 9 and 10. Its own constants are read from
 the table of 10.8.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from math import prod
+from math import isqrt, prod
 from typing import Any
 
 from . import adaptive_decoder as adaptive
@@ -22,7 +23,7 @@ __all__ = ["Corrupt", "constants", "decode_blob"]
 def constants() -> dict[str, int]:
     """Those of section 9.1, with the rows | `NAME` | value | of section 10.8."""
     text = adaptive.FORMAT.read_text(encoding="utf-8")
-    section = text.partition("\n### 10.8 ")[2].partition("\n## 11. ")[0]
+    section = text.partition("\n### 10.8 ")[2].partition("\n### 10.9 ")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", section, re.MULTILINE)
     changed = {name: adaptive.number(value) for name, value in rows}
     assert changed and set(changed) < set(adaptive.C)
@@ -55,10 +56,73 @@ class Layout:
 
 
 class Mixer(adaptive.Mixer):
-    """The state of chunks that follow one another, made for so many tokens."""
+    """The state of chunks that follow one another, made for so many tokens.
 
-    def __init__(self, model: Model, tokens: int) -> None:
+    heads: the layers of the planes' heads, where they learn.
+    """
+
+    def __init__(self, model: Model, tokens: int, learns: bool) -> None:
         super().__init__(Layout(model, tokens), CONSTANTS)
+        planes = range(self.layout.planes)
+        self.heads = [LearningHead(model, p) for p in planes] if learns else None
+
+
+class LearningHead(network.Layer):
+    """A layer head.p whose weights follow the tokens (10.10)."""
+
+    def __init__(self, model: Model, p: int) -> None:
+        super().__init__(model, f"head.{p}")
+        sizes = network.Sizes(model.spec)
+        output = network.Layer(model, f"output.{p}")
+        symbols, hidden = sizes.symbols, len(self.weight)
+        self.period = -(-32 // sizes.sites)
+        self.most = min(2**15 - 1, 2**23 // (self.period * sizes.sites))
+        self.columns = list(zip(*output.weight, strict=True))
+        top = max(1, *output.multiplier)
+        self.share = [min((u << 15) // top, 2**15 - 1) for u in output.multiplier]
+        pairs = zip(output.weight[:symbols], self.share, strict=False)
+        squares = sum((v * share) ** 2 for row, share in pairs for v in row)
+        strength = isqrt((squares << 32) // (symbols * hidden))
+        site_bias = model.tensors[f"head.{p}.site_bias"].rows()
+        largest_bias = [max(map(abs, column)) for column in zip(*site_bias, strict=True)]
+        self.rate = []
+        for j, multiplier in enumerate(self.multiplier):
+            largest = 2**14 * len(self.weight[j]) + abs(self.bias[j]) + largest_bias[j]
+            safe = largest < 2**31 and multiplier * largest + 2**self.shift <= 2**62
+            divisor = strength * multiplier
+            rate = min(2 ** (50 + self.shift) // divisor, 2**28 - 1) if safe and divisor else 0
+            self.rate.append(rate)
+        self.weight = [list(row) for row in self.weight]
+        self.fine = [[weight << 16 for weight in row] for row in self.weight]
+        self.waiting = [[0] * len(row) for row in self.fine]
+
+    def collect(
+        self, x: int, freq: list[int], candidates: list[int], inputs: list[int], z: list[int]
+    ) -> None:
+        """What a symbol, coded by the table freq, adds to the sums that wait to be learned."""
+        error = [(f - (2**24 if n == x else 0) + 2**9) >> 10 for n, f in enumerate(freq)]
+        error += [error[y] if y < len(freq) else 0 for y in candidates]
+        weighed = [
+            network.clip((e * share + 2**14) >> 15, -16319, 16319)
+            for e, share in zip(error, self.share, strict=True)
+        ]
+        for j, column in enumerate(self.columns):
+            if not 0 < z[j] < 127:
+                continue
+            total = sum(e * v for e, v in zip(weighed, column, strict=True))
+            step = network.clip((total * self.rate[j] + 2**31) >> 32, -self.most, self.most)
+            if step:
+                self.waiting[j] = [s + step * v for s, v in zip(self.waiting[j], inputs, strict=True)]
+
+    def learn(self) -> None:
+        for j, rate in enumerate(self.rate):
+            if rate > 0:
+                self.fine[j] = [
+                    network.clip(fine - total, -(2**23), 127 * 2**16)
+                    for fine, total in zip(self.fine[j], self.waiting[j], strict=True)
+                ]
+                self.weight[j] = [(fine + 2**15) >> 16 for fine in self.fine[j]]
+            self.waiting[j] = [0] * len(self.waiting[j])
 
 
 class Chunk(network.Chunk):
@@ -78,6 +142,8 @@ class Chunk(network.Chunk):
         self.mixer, self.known = mixer, known
         self.so_far: list[int] = []
         super().__init__(model, payload, frames)
+        if mixer.heads is not None:
+            self.head = list(mixer.heads)
 
     def number_of_lanes(self) -> int:
         return 1 if self.known is not None else super().number_of_lanes()
@@ -93,6 +159,14 @@ class Chunk(network.Chunk):
         self.rows_of: dict[int, Any] = {}
         super().decode_frame(t)
         self.mixer.end_block(self.so_far, dict(sorted(self.rows_of.items())))
+        heads = self.mixer.heads
+        if heads and ((t + 1) % heads[0].period == 0 or t + 1 == self.frames):
+            for head in heads:
+                head.learn()
+
+    def scores(self, t: int, site: int, p: int, body: list[int]) -> list[int]:
+        self.body_output = body
+        return super().scores(t, site, p, body)
 
     def read(self, t: int, site: int, p: int, scores: list[int]) -> int:
         top = max(scores)
@@ -102,6 +176,12 @@ class Chunk(network.Chunk):
         i = t * self.mixer.layout.positions + site * self.sizes.planes + p
 
         def symbol(i: int, freq: list[int]) -> int:
+            x = known_or_read(i, freq)
+            if self.mixer.heads is not None:
+                self.teach(self.mixer.heads[p], t, site, p, x, freq)
+            return x
+
+        def known_or_read(i: int, freq: list[int]) -> int:
             if self.known is not None:
                 return self.symbol_of(self.known, i)
             cumulative = [sum(freq[:s]) for s in range(len(freq) + 1)]
@@ -109,6 +189,13 @@ class Chunk(network.Chunk):
 
         self.so_far[i], self.rows_of[i] = self.mixer.code(self.so_far, i, plain, symbol)
         return self.so_far[i]
+
+    def teach(self, head: LearningHead, t: int, site: int, p: int, x: int, freq: list[int]) -> None:
+        inputs = self.body_output + self.head_inputs(t, site, p)
+        sums = [a + b for a, b in zip(head.sums(inputs), self.site_bias[p][site], strict=True)]
+        z = [network.clip(v, 0, 127) for v in head.scaled(sums)]
+        candidates = [self.at(t, site, place)[p] for place in self.features["candidates"]]
+        head.collect(x, freq, candidates, inputs, z)
 
     def symbol_of(self, tokens: list[int], i: int) -> int:
         """Symbol i of tokens."""
@@ -119,7 +206,8 @@ class Chunk(network.Chunk):
 def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     """The tokens of each grid, in C order; the embedded model serves where `model` is None."""
     blob = blob_decoder.parse(data)
-    need(blob.predictor == 4 and blob.parameters == b"\1")
+    need(blob.predictor == 4 and blob.parameters in (b"\1", b"\2"))
+    learns = blob.parameters == b"\2"
     if blob.flags & 8:
         assert blob.model is not None
         model = network.read_embedded(blob.embedded, blob.model)
@@ -140,9 +228,9 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
             grid.chunk_frames, grid.tokens, grid.table, strict=True
         ):
             if blob.flags & 2:
-                mixer = mixers.setdefault(group(grid), Mixer(model, size[group(grid)]))
+                mixer = mixers.setdefault(group(grid), Mixer(model, size[group(grid)], learns))
             else:
-                mixer = Mixer(model, max(grid.chunk_frames) * prod(grid.shape[1:]))
+                mixer = Mixer(model, max(grid.chunk_frames) * prod(grid.shape[1:]), learns)
             if isinstance(what, bytes):
                 part = Chunk(model, what, frames, mixer).decode()
             elif blob.flags & 2:

@@ -66,8 +66,9 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
         head.decode_by_steps; head and rows are of `head` and `lane_rows`.
 
 Around them, a backend has `layer`, `places`, `head`, `lane_rows` and `array` (plain numpy to what
-it computes with), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy
-has them, `running` (a context around all that is computed), and `repeat(step, carried, times)`:
+it computes with), `with_hidden` (a head with other hidden layers: what `layer` made of each
+plane's), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy has them,
+`running` (a context around all that is computed), and `repeat(step, carried, times)`:
 step(carried) -> (carried, output), so many times, which a device may record and replay.
 """
 

@@ -7,8 +7,9 @@ of its own that gives the same symbols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +96,20 @@ class HeadBySteps:
     none: int
 
 
+class SeenByOutput(NamedTuple):
+    """Rows, one a symbol of a plane, in a backend's arrays.
+
+    Attributes:
+        x: int8 (R, K), what the hidden layer sees besides the body's output.
+        z: int8 (R, hidden), what it makes of both.
+        candidates: int32 (R, C), symbols that get bonuses.
+    """
+
+    x: Array
+    z: Array
+    candidates: Array
+
+
 def by_steps(head: Head, ops: Any) -> HeadBySteps:
     """The head in the arrays of these operations."""
 
@@ -121,6 +136,11 @@ def by_steps(head: Head, ops: Any) -> HeadBySteps:
     )
 
 
+def with_hidden(head: HeadBySteps, hidden: Sequence[Any]) -> HeadBySteps:
+    """The head with other hidden layers, in a backend's arrays."""
+    return replace(head, hidden=tuple(hidden))
+
+
 def seen_by_output(
     ops: Any,
     symbols: Array,
@@ -132,8 +152,8 @@ def seen_by_output(
     first: int,
     frames: int,
     none: int,
-) -> tuple[Array, Array]:
-    """What the output layer of a plane sees in frames `first` and on: z and candidates, by rows.
+) -> SeenByOutput:
+    """What the output layer of a plane sees in frames `first` and on.
 
     Encoders ask it for all sites of many frames, decoders for the sites of a step. base int32 (N,
     frames, n, hidden): what the body gave to the sums of the hidden layer at these n sites.
@@ -149,7 +169,9 @@ def seen_by_output(
     candidates = ops.windows(of_plane, seen.candidates, first, frames)
     # Not by -1, which does not work where there are no candidates.
     rows = clips * frames * candidates.shape[2]
-    return z.reshape(rows, z.shape[3]), candidates.reshape(rows, candidates.shape[3])
+    return SeenByOutput(
+        *(part.reshape(rows, part.shape[3]) for part in (x, z, candidates)),
+    )
 
 
 def decode_by_steps(
@@ -167,7 +189,7 @@ def decode_by_steps(
         for plane in range(planes):
             base = ops.contiguous(bases[plane][:, :, step.sites])
             hidden = head.hidden[plane]
-            z, candidates = seen_by_output(
+            _, z, candidates = seen_by_output(
                 ops, symbols, embedded, base, hidden, step.seen, plane, frame, 1, head.none
             )
             found = ops.decode(z, head.output[plane], candidates, lanes, of_lanes)

@@ -23,7 +23,7 @@ from .numba_gather import (
     gather_windows,
     put,
 )
-from .numba_head import HeadArrays, decode_steps, head_arrays
+from .numba_head import HeadArrays, decode_steps, head_arrays, stacked
 from .numba_layers import (
     LayerArrays,
     dense_alone,
@@ -68,6 +68,9 @@ class Operations:
 
     def head(self, head: Head) -> HeadArrays:
         return head_arrays(head)
+
+    def with_hidden(self, head: HeadArrays, hidden: list[LayerArrays]) -> HeadArrays:
+        return head._replace(hidden=stacked(hidden))
 
     def array(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array

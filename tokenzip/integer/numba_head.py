@@ -35,14 +35,14 @@ class HeadArrays(NamedTuple):
 def head_arrays(head: Head) -> HeadArrays:
     """A head in arrays."""
     hidden, output = (
-        _stacked([layer_arrays(layer) for layer in layers]) for layers in (head.hidden, head.output)
+        stacked([layer_arrays(layer) for layer in layers]) for layers in (head.hidden, head.output)
     )
     seen = (head.around, *head.pairs, head.candidates)
     around, a, b, candidates = (places.rows() for places in seen)
     return HeadArrays(head.table, head.sites, head.starts, around, a, b, candidates, hidden, output)
 
 
-def _stacked(layers: list[LayerArrays]) -> LayerArrays:
+def stacked(layers: list[LayerArrays]) -> LayerArrays:
     """Layers of one shape as one, with an axis more in front."""
     return LayerArrays(*(np.stack(parts) for parts in zip(*layers, strict=True)))
 

@@ -23,7 +23,7 @@ from ..coding.logarithms import DIRECT, LOG2_STEPS
 from ..coding.tables import MOST_STEPS
 from ..coding.weights import EXP2
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST, ONE, SCORE_LIMIT
-from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps
+from .head import Head, HeadBySteps, LaneRows, by_steps, decode_by_steps, with_hidden
 from .layers import Layer, Places
 from .torch_lanes import Lanes, decode, exhausted, open_lanes
 
@@ -155,6 +155,9 @@ class Operations:
 
     def head(self, head: Head) -> HeadBySteps:
         return by_steps(head, self)
+
+    def with_hidden(self, head: HeadBySteps, hidden: list[_Layer]) -> HeadBySteps:
+        return with_hidden(head, hidden)
 
     def array(self, array: npt.NDArray[Any]) -> Tensor:
         # A copy: what comes may be read-only, which a tensor cannot be.

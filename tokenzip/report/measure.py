@@ -290,7 +290,10 @@ def _traced_chunks(
 
 
 def _tracer(part: _Part, grid: GridInfo, coder_tokens: int) -> Tracer:
-    return tracer(part.info.predictor, part.model, grid.alphabet, grid.frame, coder_tokens)
+    info = part.info
+    return tracer(
+        info.predictor, part.model, grid.alphabet, grid.frame, coder_tokens, info.parameters
+    )
 
 
 def _group_tokens(info: BlobInfo) -> Counter[tuple[int, tuple[int, ...]]]:

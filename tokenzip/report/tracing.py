@@ -19,9 +19,10 @@ from ..integer import operations
 from ..models import HISTORY, Geometry, Model
 from ..predictors import HYBRID
 from ..predictors.adaptive.coder import AdaptiveCoder
+from ..predictors.adaptive.contexts import Geometry as Layout
 from ..predictors.adaptive.learner import Learner
 from ..predictors.hybrid.coder import HYBRID as HYBRID_TUNING
-from ..predictors.hybrid.coder import HybridCoder, layout_of
+from ..predictors.hybrid.coder import VERSION, HybridCoder, version_of
 from ..predictors.network.network import Network
 from .kernel import FULL_BITS, trace_blocks, trace_scores
 
@@ -79,6 +80,7 @@ def tracer(
     alphabet: int,
     frame: tuple[int, ...],
     coder_tokens: int,
+    parameters: bytes | None = None,
 ) -> Tracer:
     """What looks at the tables of a predictor.
 
@@ -87,6 +89,7 @@ def tracer(
         model: of the last three.
         alphabet, frame, coder_tokens: as coders are made with; they size hashed tables, so they
             must be those of the blob.
+        parameters: the blob's parameter bytes; None: of blobs that are written today.
     """
     if predictor == "stored":
         return StoredTracer(alphabet)
@@ -95,7 +98,8 @@ def tracer(
     ops = operations("numba")
     network = ScoredNetwork(model, ops)
     if predictor == HYBRID:
-        return HybridTracer(network, ops, frame, coder_tokens)
+        version = VERSION if parameters is None else version_of(parameters)
+        return HybridTracer(network, ops, frame, coder_tokens, version)
     return NetworkTracer(network, ops)
 
 
@@ -130,12 +134,9 @@ class AdaptiveTracer(AdaptiveCoder):
 class HybridTracer(HybridCoder):
     """A network under the mixer."""
 
-    def __init__(self, network: Network, ops: Any, frame: tuple[int, ...], tokens: int) -> None:
-        super().__init__(network, ops, frame, tokens)
-        geometry = network.geometry
-        symbols = tokens * geometry.planes // geometry.codebooks
-        self._watched = WatchedLearner(layout_of(geometry), symbols, HYBRID_TUNING)
-        self._learner = self._watched
+    def _new_learner(self, layout: Layout, symbols: int, errors: int) -> WatchedLearner:
+        self._watched = WatchedLearner(layout, symbols, HYBRID_TUNING, errors)
+        return self._watched
 
     def trace(self, tokens: Tokens) -> Trace:
         self.observe(tokens)
@@ -175,8 +176,11 @@ class ScoredNetwork(Network):
         """int32 (N, T, S, P, symbols) of symbols (N, HISTORY + T, S + 1, P), and the state."""
         ops, sites = self._ops, self.geometry.sites
         shape = (len(symbols), symbols.shape[1] - HISTORY, sites, 1, self.geometry.symbols)
-        rows, state = self._rows(symbols, state)
-        parts = [ops.numpy(ops.scores(*of_plane)).reshape(shape) for of_plane in rows]
+        embedded, features, state = self.look(symbols, state)
+        parts = [
+            ops.numpy(ops.scores(seen.z, head.output, seen.candidates)).reshape(shape)
+            for seen, head in zip(self.seen(symbols, embedded, features), self._heads, strict=True)
+        ]
         return np.ascontiguousarray(np.concatenate(parts, 3)), state
 
 

@@ -289,6 +289,18 @@ def learn(state, layout, scratch, block, t, p, j, x, pattern):  # type: ignore[n
             hit = _ONE << np.int64(24) if candidate == x else np.int64(0)
             miss = hit - np.int64(scratch.last_freq[candidate])
             shared.bonus_gradient[m, _bonus_index(places, scratch.seen, m, pattern)] += miss
+    if block.errors.shape[0]:
+        number = (np.int64(t) * layout.positions + p) % block.errors.shape[0]
+        _note_errors(scratch.last_freq, x, block.errors[number])
+
+
+@inner
+def _note_errors(freq, x, errors):  # type: ignore[no-untyped-def]
+    """errors int16 (A,): what the table freq of symbol x said too much, in units of 2**-14."""
+    half, shift = np.int32(1 << 9), np.int32(10)
+    for s in range(freq.size):
+        errors[s] = (freq[s] + half) >> shift
+    errors[x] = (freq[x] - np.int32(1 << 24) + half) >> shift
 
 
 @inner

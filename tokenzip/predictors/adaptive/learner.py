@@ -39,10 +39,17 @@ class Learner:
         layout: of the symbols.
         symbols_to_come: until the next reset, as far as known: sizes hashed tables.
         tuning: how contexts count at first, and how fast that is learned.
+        errors: how many symbols' errors are kept in the block, for others to learn from.
     """
 
-    def __init__(self, layout: Geometry, symbols_to_come: int, tuning: Tuning = ADAPTIVE) -> None:
-        self.layout = layout
+    def __init__(
+        self,
+        layout: Geometry,
+        symbols_to_come: int,
+        tuning: Tuning = ADAPTIVE,
+        errors: int = 0,
+    ) -> None:
+        self.layout, self._errors = layout, errors
         self._contexts = context_set(layout)
         self._symbols_to_come, self._tuning = symbols_to_come, tuning
         self.reset()
@@ -51,7 +58,7 @@ class Learner:
         """Forget everything."""
         self.state = new_state(self.layout, self._contexts, self._symbols_to_come, self._tuning)
         self.scratch = new_scratch(self.layout, self._contexts, self.state)
-        self.block = new_block(self.layout, self._contexts)
+        self.block = new_block(self.layout, self._contexts, self._errors)
         self._segments: list[Symbols] = []
         self._seen = 0
         self._next_classes = FIRST_CLASSES_AFTER

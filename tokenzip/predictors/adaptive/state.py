@@ -175,6 +175,7 @@ class Block(NamedTuple):
     token_places: Array  # int64 (block, R): the symbol's place in its list, or -1; likewise
     mixed_places: Array
     pending: Array  # int64 (3,): next symbol to count, end of the block, its beginning
+    errors: Array  # int16 (n, A): tables less what came, in 2**-14, of symbol i in row i % n
 
 
 class State(NamedTuple):
@@ -330,8 +331,8 @@ def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch
     )
 
 
-def new_block(layout: Geometry, contexts: ContextSet) -> Block:
-    """Room for a block's symbols, none pending."""
+def new_block(layout: Geometry, contexts: ContextSet, errors: int) -> Block:
+    """Room for a block's symbols, none pending, and for the errors of so many."""
 
     def table(rows: tuple[Context, ...]) -> Array:
         return np.zeros((layout.block_symbols, len(rows)), np.int64)
@@ -343,6 +344,7 @@ def new_block(layout: Geometry, contexts: ContextSet) -> Block:
         table(contexts.tokens),
         table(contexts.mixed),
         np.zeros(3, np.int64),
+        np.zeros((errors, layout.alphabet), np.int16),
     )
 
 

@@ -1,28 +1,29 @@
 """The hybrid predictor: a network's probabilities as the prior of the adaptive mixer.
 
 The network knows what it was trained on, the mixer learns the clip at hand (DESIGN.md section 7).
-coder.py codes chunks, kernel.py is the step where the two meet.
+coder.py codes chunks, kernel.py is the step where the two meet; head_learner.py lets the network
+learn, too, by the sums of gradient.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .coder import HybridCoder, check_parameters
+from .coder import VERSION, HybridCoder, version_of
 
 if TYPE_CHECKING:
     from .. import CoderFactory
     from ..network.predictor import NetworkPredictor
 
-__all__ = ["HybridCoder", "check_parameters", "coders", "warm"]
+__all__ = ["VERSION", "HybridCoder", "coders", "version_of", "warm"]
 
 
-def coders(predictor: NetworkPredictor) -> CoderFactory:
-    """What makes coders with this network."""
+def coders(predictor: NetworkPredictor, version: int = VERSION) -> CoderFactory:
+    """What makes coders with this network, of a version of the predictor (version_of)."""
 
     def make(alphabet: int, frame: tuple[int, ...], tokens: int) -> HybridCoder:
         # The alphabet is the model's, whatever these tokens use of it.
-        return HybridCoder(predictor.network, predictor.ops, frame, tokens)
+        return HybridCoder(predictor.network, predictor.ops, frame, tokens, version)
 
     return make
 

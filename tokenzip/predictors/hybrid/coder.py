@@ -24,10 +24,12 @@ from ..adaptive.state import Tuning
 from ..lanes import split_lanes
 from ..network.batch import lane_rows, payload_of
 from ..network.network import Network
+from .head_learner import Frames, HeadLearner
 from .kernel import decode_frame, decode_rows
 
-#: Version of everything that the bits of such blobs depend on, networks' tables included.
-VERSION = 1
+#: Version of everything that the bits of such blobs depend on, networks' tables included. In
+#: version 1 networks do not learn.
+VERSION = 2
 
 #: On top of a network contexts know what is special about a clip: they begin quietly, and a count
 #: is worth as much as the network is wrong.
@@ -42,7 +44,8 @@ HYBRID = Tuning(
     bonus_rate=9000,
 )
 
-#: Symbols whose priors an encoder keeps at a time: 8 MiB for an alphabet of 1024.
+#: Symbols whose priors an encoder keeps at a time where the network does not learn: 8 MiB for an
+#: alphabet of 1024.
 _PRIOR_ROWS = 1 << 12
 
 Tokens = npt.NDArray[np.uint16]
@@ -51,30 +54,53 @@ Tokens = npt.NDArray[np.uint16]
 class HybridCoder:
     """Codes runs of frames by a network and by what it has seen since the last reset.
 
-    The network's own state begins anew with every run.
+    The network's own state begins anew with every run; what its heads have learned stays.
 
     Args:
         network: of the model, by the operations `ops`.
         frame: shape of a frame.
         chunk_tokens: tokens that will be coded before the next reset, as far as known.
+        version: of the predictor, 1 to VERSION.
     """
 
     def __init__(
-        self, network: Network, ops: Any, frame: tuple[int, ...], chunk_tokens: int
+        self,
+        network: Network,
+        ops: Any,
+        frame: tuple[int, ...],
+        chunk_tokens: int,
+        version: int = VERSION,
     ) -> None:
-        self._network, self._ops, self._frame = network, ops, tuple(frame)
-        geometry = network.geometry
+        self._trained, self._ops, self._frame = network, ops, tuple(frame)
+        self._version, geometry = version, network.geometry
         symbols = chunk_tokens * geometry.planes // geometry.codebooks
-        self._learner = Learner(layout_of(geometry), symbols, HYBRID)
+        layout = layout_of(geometry)
+        self._heads = HeadLearner(network, ops) if version > 1 else None
+        self._run = max(1, _PRIOR_ROWS // layout.positions)
+        if self._heads is not None:
+            self._run = self._heads.period
+        errors = 0 if self._heads is None else self._run * layout.positions
+        self._learner = self._new_learner(layout, symbols, errors)
         self._waves = wavefronts(geometry)
+
+    def _new_learner(self, layout: Layout, symbols: int, errors: int) -> Learner:
+        """What learns the clip's statistics on top of the network."""
+        return Learner(layout, symbols, HYBRID, errors)
+
+    @property
+    def _network(self) -> Network:
+        """The network as it is now."""
+        return self._trained if self._heads is None else self._heads.network
 
     def parameters(self) -> bytes:
         """One byte: the version of the predictor."""
-        return bytes([VERSION])
+        return bytes([self._version])
 
     def reset(self) -> None:
         """Forget everything."""
         self._learner.reset()
+        if self._heads is not None:
+            self._heads.reset()
 
     def encode(self, tokens: Tokens) -> bytes:
         """The payload of tokens uint16 (T, *frame), T >= 1."""
@@ -111,37 +137,51 @@ class HybridCoder:
 
     def _intervals(self, tokens: Tokens) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """cum and freq of all symbols, uint32 (T, positions); the learner has seen them all."""
-        network, ops, learner = self._network, self._ops, self._learner
+        ops, learner, network = self._ops, self._learner, self._network
         geometry = network.geometry
         symbols = geometry.to_symbols(tokens)
         cum, freq = (np.empty(symbols.size, np.uint32) for _ in range(2))
         learner.begin(symbols.reshape(len(symbols), -1).astype(np.uint16))
-        most = max(1, _PRIOR_ROWS // learner.layout.positions)
         with ops.running():
             state, history = network.begin(1), network.no_symbols(1, HISTORY)
-            for start in range(0, len(symbols), most):
-                run = symbols[start : start + most]
+            for start in range(0, len(symbols), self._run):
+                network, run = self._network, symbols[start : start + self._run]
                 history = network.followed(history, run[None])
-                priors, state = network.priors(history, state)
-                learner.encode(cum, freq, ops.numpy(priors).reshape(run.size, geometry.symbols))
+                embedded, features, state = network.look(history, state)
+                seen = list(network.seen(history, embedded, features))
+                priors = ops.numpy(network.priors(seen)).reshape(run.size, geometry.symbols)
+                learner.encode(cum, freq, priors)
+                self._learn([Frames(features, seen)])
                 history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
         return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
 
+    def _learn(self, frames: list[Frames]) -> None:
+        """Let the network learn from the last frames, all since it did so before."""
+        if self._heads is not None:
+            self._heads.learn(frames, self._learner.block.errors)
+
     def _decode_frames(self, chunk: _Chunk) -> None:
         """Fill in the chunk, frame by frame."""
-        network, ops, learner = self._network, self._ops, self._learner
+        network, learner = self._network, self._learner
         state = network.begin(1)
         nothing = network.nothing(1)
         symbols = network.no_symbols(1, HISTORY + 1)
         embedded = network.embed(symbols)
-        decode = self._decode_at_once if ops.name == "numba" else self._decode_by_steps
+        decode = self._decode_at_once if self._ops.name == "numba" else self._decode_by_steps
+        waiting: list[Frames] = []
         for t in range(len(chunk.coded)):
+            network = self._network
             learner.before_block()
-            bases, state = network.bases(symbols, embedded, state)
+            bases, features, state = network.bases(symbols, embedded, state)
             if not decode(chunk, t, symbols, embedded, bases):
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             learner.after_block(learner.layout.positions)
+            if self._heads is not None:
+                waiting.append(Frames(features, list(network.seen(symbols, embedded, features))))
+                if len(waiting) == self._run or t + 1 == len(chunk.coded):
+                    self._learn(waiting)
+                    waiting = []
             symbols, embedded = network.moved_on(symbols, embedded, nothing)
 
     def _decode_at_once(
@@ -246,11 +286,12 @@ def layout_of(geometry: Geometry) -> Layout:
     )
 
 
-def check_parameters(parameters: bytes) -> None:
-    """Whether a blob's parameters are of this version.
+def version_of(parameters: bytes) -> int:
+    """The version of the predictor that a blob's parameters name.
 
     Raises:
-        UnsupportedVersionError: of a newer one.
+        UnsupportedVersionError: a newer one.
         CorruptError: they make no sense.
     """
     check_version("hybrid", parameters, VERSION)
+    return parameters[0]

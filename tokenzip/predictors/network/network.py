@@ -7,13 +7,15 @@ and all sites at once, the decoder frame by frame and step by step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...integer.head import Head, Seen, seen_by_output
+from ...integer.head import Head, Seen, SeenByOutput, seen_by_output
 from ...integer.layers import Layer, Places
 from ...models import HISTORY, Model, Spec
 from ...models.features import Place
@@ -107,36 +109,39 @@ class Network:
         ops, sites = self._ops, self.geometry.sites
         shape = (len(symbols), symbols.shape[1] - HISTORY, sites, 1)
         cums, freqs = [], []
-        rows, state = self._rows(symbols, state)
-        for plane, (z, output, candidates) in enumerate(rows):
+        embedded, features, state = self.look(symbols, state)
+        for plane, seen in enumerate(self.seen(symbols, embedded, features)):
             targets = ops.contiguous(symbols[:, HISTORY:, :sites, plane]).reshape(-1)
-            cum, freq = ops.intervals(z, output, candidates, targets)
+            output = self._heads[plane].output
+            cum, freq = ops.intervals(seen.z, output, seen.candidates, targets)
             cums.append(cum.reshape(shape))
             freqs.append(freq.reshape(shape))
         return ops.concatenate(cums, 3), ops.concatenate(freqs, 3), state
 
-    def priors(self, symbols: Array, state: State) -> tuple[Array, State]:
-        """Steps below certainty, int16 (N, T, S, P, alphabet of symbols), at the same places."""
-        ops, sites = self._ops, self.geometry.sites
-        shape = (len(symbols), symbols.shape[1] - HISTORY, sites, 1, self.geometry.symbols)
-        rows, state = self._rows(symbols, state)
-        parts = [ops.priors(*of_plane).reshape(shape) for of_plane in rows]
-        return ops.concatenate(parts, 3), state
+    def look(self, symbols: Array, state: State) -> tuple[Array, Array, State]:
+        """The embeddings of symbols (N, HISTORY + T, S + 1, P), the body's output for the last T
+        frames, and the state after them."""
+        embedded = self.embed(symbols)
+        features, state = self._features(symbols, embedded, symbols.shape[1] - HISTORY, state)
+        return embedded, features, state
 
-    def _rows(self, symbols: Array, state: State) -> tuple[Iterator[tuple[Any, ...]], State]:
-        """For every plane what its output layer sees, the layer, and the candidates, by rows."""
-        ops, frames = self._ops, symbols.shape[1] - HISTORY
-        embedded = ops.embed(self._embedding, symbols)
-        features, state = self._features(symbols, embedded, frames, state)
-
-        def of_plane(plane: int, head: _Head) -> tuple[Any, ...]:
-            z, candidates = seen_by_output(
-                *(ops, symbols, embedded, head.base(features), head.hidden, self._seen),
-                *(plane, HISTORY, frames, self.none),
+    def seen(self, symbols: Array, embedded: Array, features: Array) -> Iterator[SeenByOutput]:
+        """What the output layer of every plane sees in the frames after the first HISTORY."""
+        for plane, head in enumerate(self._heads):
+            yield seen_by_output(
+                *(self._ops, symbols, embedded, head.base(features), head.hidden, self._seen),
+                *(plane, HISTORY, symbols.shape[1] - HISTORY, self.none),
             )
-            return z, head.output, candidates
 
-        return (of_plane(plane, head) for plane, head in enumerate(self._heads)), state
+    def priors(self, seen: Sequence[SeenByOutput]) -> Array:
+        """Steps below certainty, int16 (R, P, alphabet of symbols), of what the planes' outputs
+        see in R rows each."""
+        ops, shape = self._ops, (len(seen[0].z), 1, self.geometry.symbols)
+        parts = [
+            ops.priors(of_plane.z, head.output, of_plane.candidates).reshape(shape)
+            for of_plane, head in zip(seen, self._heads, strict=True)
+        ]
+        return ops.concatenate(parts, 1)
 
     # Decoding
 
@@ -147,14 +152,17 @@ class Network:
 
         rows: which lanes the sites (of all clips) are in.
         """
-        bases, state = self.bases(symbols, embedded, state)
+        bases, _, state = self.bases(symbols, embedded, state)
         self._ops.decode_head(self.decoder, symbols, embedded, bases, lanes, rows)
         return state
 
-    def bases(self, symbols: Array, embedded: Array, state: State) -> tuple[list[Array], State]:
-        """What `ops.decode_head` wants of the body for the last frame, plane by plane."""
+    def bases(
+        self, symbols: Array, embedded: Array, state: State
+    ) -> tuple[list[Array], Array, State]:
+        """What `ops.decode_head` wants of the body for the last frame, plane by plane; the body's
+        output, of which that is made; and the state after that frame."""
         features, state = self._features(symbols, embedded, 1, state)
-        return [head.base(features) for head in self._heads], state
+        return [head.base(features) for head in self._heads], features, state
 
     @cached_property
     def decoder(self) -> Any:
@@ -176,6 +184,29 @@ class Network:
 
     def embed(self, symbols: Array) -> Array:
         return self._ops.embed(self._embedding, symbols)
+
+    # Learning
+
+    @property
+    def head_layers(self) -> list[tuple[Layer, npt.NDArray[np.int32], Layer]]:
+        """Of every plane's head: the hidden layer, which sees the body's output first, what sites
+        (S, hidden) add to its sums, and the output layer."""
+        tensors = self._model.tensors
+        return [
+            (head.whole, tensors[f"head.{plane}.site_bias"], head.output_layer)
+            for plane, head in enumerate(self._heads)
+        ]
+
+    def with_hidden(self, weights: Sequence[npt.NDArray[np.int8]]) -> Network:
+        """This network with other weights, int8 (hidden, K), of the heads' hidden layers."""
+        other = copy(self)
+        other._heads = [
+            head.with_weight(weight) for head, weight in zip(self._heads, weights, strict=True)
+        ]
+        if "decoder" in self.__dict__:
+            hidden = [head.hidden for head in other._heads]
+            other.__dict__["decoder"] = self._ops.with_hidden(self.decoder, hidden)
+        return other
 
 
 class _Around:
@@ -206,15 +237,24 @@ class _Head:
 
     def __init__(self, model: Model, plane: int, ops: Any) -> None:
         self._ops = ops
-        whole = layer(model.tensors, f"head.{plane}")
-        state = model.spec.body_outputs
-        nothing = np.zeros_like(whole.bias)
-        # Split at the body's outputs, whose share of the sums is computed once per frame.
-        self._body = ops.layer(_part(whole, slice(0, state), whole.bias))
+        self._features = model.spec.body_outputs
         self._site_bias = ops.array(model.tensors[f"head.{plane}.site_bias"])
-        self.hidden_layer = _part(whole, slice(state, None), nothing)
         self.output_layer = layer(model.tensors, f"output.{plane}")
-        self.hidden, self.output = ops.layer(self.hidden_layer), ops.layer(self.output_layer)
+        self.output = ops.layer(self.output_layer)
+        self._take(layer(model.tensors, f"head.{plane}"))
+
+    def _take(self, whole: Layer) -> None:
+        # Split at the body's outputs, whose share of the sums is computed once per frame.
+        self.whole, state = whole, self._features
+        self._body = self._ops.layer(_part(whole, slice(0, state), whole.bias))
+        self.hidden_layer = _part(whole, slice(state, None), np.zeros_like(whole.bias))
+        self.hidden = self._ops.layer(self.hidden_layer)
+
+    def with_weight(self, weight: npt.NDArray[np.int8]) -> _Head:
+        """This head with another weight of the hidden layer."""
+        other = copy(self)
+        other._take(replace(self.whole, weight=weight))
+        return other
 
     def base(self, features: Array) -> Array:
         """int32 (N, T, S, hidden): the sums as far as the body decides them."""

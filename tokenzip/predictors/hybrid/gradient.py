@@ -1,0 +1,107 @@
+"""The gradient of a head's hidden layer, from how wrong the mixer's tables were (compiled).
+
+Everything is integer, and sums do not depend on the order of their terms (FORMAT.md section 10.8).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenzip.coding.compiled import compiled, inner
+from tokenzip.integer import LARGEST
+from tokenzip.integer.gemm import product, put_inputs, room
+from tokenzip.integer.numba_layers import BLOCK
+
+#: Errors are weighed in units of 2**-14, in two parts that fit into bytes: 128 high + low.
+MOST_ERROR = 16319
+#: Bits of the rates below the unit.
+RATE_BITS = 32
+#: Bits of the weights below the unit.
+FINE_BITS = 16
+_MOST_FINE = np.int32(LARGEST << FINE_BITS)
+_LEAST_FINE = np.int32(-(LARGEST + 1) << FINE_BITS)
+_HALF_FINE = np.int32(1 << (FINE_BITS - 1))
+_HALF_RATE = np.int64(1 << (RATE_BITS - 1))
+# Symbols whose errors are multiplied together: two rows each.
+_TOGETHER = BLOCK // 2
+
+
+@inner
+def _weighed(error, share):  # type: ignore[no-untyped-def]
+    weighed = (np.int32(error) * share + np.int32(1 << 14)) >> np.int32(15)
+    return min(max(weighed, np.int32(-MOST_ERROR)), np.int32(MOST_ERROR))
+
+
+@inner
+def _put_errors(errors, candidates, shares, all_weighed, high, low):  # type: ignore[no-untyped-def]
+    """The weighed errors of all outputs, of symbols and then of bonuses, in two parts."""
+    symbols = errors.size
+    for s in range(symbols):
+        all_weighed[s] = _weighed(errors[s], shares[s])
+    for i in range(candidates.size):
+        error = np.int16(0)
+        if candidates[i] < symbols:
+            error = errors[candidates[i]]
+        all_weighed[symbols + i] = _weighed(error, shares[symbols + i])
+    for s in range(all_weighed.size):
+        part = (all_weighed[s] + np.int32(64)) >> np.int32(7)
+        high[s] = part
+        low[s] = all_weighed[s] - (part << np.int32(7))
+
+
+@compiled
+def add_gradient(  # type: ignore[no-untyped-def]
+    errors, x, z, candidates, shares, weight, bias, rate, most, gradient
+):
+    """Add to `gradient`, int32 (hidden, K), what R symbols of a plane teach.
+
+    errors int16 (R, A), in units of 2**-14; x int8 (R, K), z int8 (R, hidden) and candidates int32
+    (R, C) as the network saw them. shares int32 (A + C,): weights of the outputs' errors, in units
+    of 2**-15. weight and bias: the packed output layer the other way round, from A + C to hidden.
+    rate int64 (hidden,); most: the largest step of one symbol.
+    """
+    rows, hidden = z.shape
+    wide, sums = room(2 * _TOGETHER, weight)
+    all_weighed = np.empty(shares.size, np.int32)
+    high, low = np.empty(shares.size, np.int8), np.empty(shares.size, np.int8)
+    steps = np.empty((hidden, rows), np.int32)
+    for start in range(0, rows, _TOGETHER):
+        count = min(_TOGETHER, rows - start)
+        for r in range(count):
+            _put_errors(errors[start + r], candidates[start + r], shares, all_weighed, high, low)
+            put_inputs(wide[2 * r], 0, high)
+            put_inputs(wide[2 * r + 1], 0, low)
+        product(wide[: 2 * count], weight, bias, sums)
+        for r in range(count):
+            for j in range(hidden):
+                step = np.int64(0)
+                if 0 < z[start + r, j] < LARGEST:
+                    wrong = (np.int64(sums[2 * r, j]) << np.int64(7)) + np.int64(sums[2 * r + 1, j])
+                    step = (wrong * rate[j] + _HALF_RATE) >> np.int64(RATE_BITS)
+                    step = min(max(step, -most), most)
+                steps[j, start + r] = step
+    for j in range(hidden):
+        target = gradient[j]
+        for r in range(rows):
+            step, row = steps[j, r], x[r]
+            if step != 0:
+                for k in range(target.size):
+                    target[k] += step * np.int32(row[k])
+
+
+@compiled
+def follow_gradient(gradient, rate, fine, weight):  # type: ignore[no-untyped-def]
+    """Take the step, for which the gradient is 0 again.
+
+    fine int32 (hidden, K): the weights in units of 2**-16; weight int8 (hidden, K): rounded. Where
+    rate int64 (hidden,) is 0, nothing changes.
+    """
+    for j in range(rate.size):
+        if rate[j] == 0:
+            continue
+        of_row, row, rounded = gradient[j], fine[j], weight[j]
+        for k in range(row.size):
+            value = min(max(row[k] - of_row[k], _LEAST_FINE), _MOST_FINE)
+            row[k] = value
+            rounded[k] = (value + _HALF_FINE) >> np.int32(FINE_BITS)
+            of_row[k] = 0

@@ -1,0 +1,159 @@
+"""HeadLearner: a network's hidden layers follow the clip by gradient descent (FORMAT.md 10.8).
+
+What the network's bodies and outputs say stays as it was trained; only how a head combines what it
+sees is learned on. It learns from the mixer's final tables, and so what the mixer does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...integer.gemm import pack
+from ...integer.head import SeenByOutput
+from ...integer.layers import Layer
+from ...models.bounds import PRODUCT_LIMIT, SUM_LIMIT
+from ..network.network import Network
+from .gradient import FINE_BITS, add_gradient, follow_gradient
+
+#: Weights change when a plane has seen so many symbols or more, whole frames.
+LEAST_ROWS = 32
+#: log2 of the learning rate. A step is this times the gradient, over the root mean square of the
+#: output's weights: networks whose hidden numbers mean little have small gradients.
+_RATE = 34
+_MOST_RATE = 2**28 - 1
+#: The most that one symbol moves a weight for an input of one, in units of 2**-16. With it, sums
+#: over a step's rows stay below 2**30.
+_MOST_STEP = 2**15 - 1
+_MOST_STEPS = 2**23
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """What heads saw in some frames, in a backend's arrays.
+
+    Attributes:
+        features: int8 (1, T, S, F), the body's output.
+        planes: what the output layer of each plane saw.
+    """
+
+    features: Array
+    planes: Sequence[SeenByOutput]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """What learning in one plane takes; see gradient.py for the meaning of the arrays."""
+
+    first: npt.NDArray[np.int8]
+    shares: npt.NDArray[np.int32]
+    backwards: tuple[npt.NDArray[Any], npt.NDArray[np.int32]]
+    rate: npt.NDArray[np.int64]
+    gradient: npt.NDArray[np.int32]
+    fine: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.int8]
+
+    def reset(self) -> None:
+        self.gradient[:] = 0
+        self.weight[:] = self.first
+        self.fine[:] = self.first.astype(np.int32) << FINE_BITS
+
+
+class HeadLearner:
+    """The network of a coder, as it is after what has been coded since the last reset.
+
+    Args:
+        network: as it is at first.
+        ops: its operations.
+
+    Attributes:
+        network: as it is now.
+        period: frames between two changes. A chunk's last frame is followed by one, too.
+    """
+
+    def __init__(self, network: Network, ops: Any) -> None:
+        self._first, self._ops = network, ops
+        geometry = network.geometry
+        self.period = -(-LEAST_ROWS // geometry.sites)
+        self._most = np.int64(min(_MOST_STEP, _MOST_STEPS // (self.period * geometry.sites)))
+        self._planes = [
+            _plane(hidden, site_bias, output, geometry.symbols)
+            for hidden, site_bias, output in network.head_layers
+        ]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.network = self._first
+        for plane in self._planes:
+            plane.reset()
+
+    def learn(self, frames: Sequence[Frames], errors: npt.NDArray[np.int16]) -> None:
+        """Change the network after frames that it saw.
+
+        errors: int16 (T * S * P or more, A), of all their symbols (adaptive/state.Block).
+        """
+        features = self._joined([part.features for part in frames])
+        for number, plane in enumerate(self._planes):
+            x, z, candidates = (
+                self._joined([part.planes[number][which] for part in frames]) for which in range(3)
+            )
+            add_gradient(
+                errors[number : len(z) * len(self._planes) : len(self._planes)],
+                np.concatenate([features, x], axis=1),
+                *(z, candidates, plane.shares, *plane.backwards, plane.rate, self._most),
+                plane.gradient,
+            )
+            follow_gradient(plane.gradient, plane.rate, plane.fine, plane.weight)
+        self.network = self.network.with_hidden([plane.weight for plane in self._planes])
+
+    def _joined(self, parts: list[Array]) -> npt.NDArray[Any]:
+        """The rows of all parts one after the other, in numpy."""
+        arrays = [self._ops.numpy(part) for part in parts]
+        # Not by -1, which does not work for rows of no entries.
+        return np.concatenate([a.reshape(prod(a.shape[:-1]), a.shape[-1]) for a in arrays])
+
+
+def _plane(hidden: Layer, site_bias: npt.NDArray[np.int32], output: Layer, symbols: int) -> _Plane:
+    largest = max(int(output.multiplier.max()), 1)
+    shares = np.minimum((output.multiplier.astype(np.int64) << 15) // largest, 2**15 - 1)
+    backwards = np.ascontiguousarray(output.weight.T)
+    return _Plane(
+        first=hidden.weight,
+        shares=shares.astype(np.int32),
+        backwards=pack(backwards, np.zeros(len(backwards), np.int32)),
+        rate=_rates(
+            hidden, site_bias, _root_mean_square(output.weight[:symbols], shares[:symbols])
+        ),
+        gradient=np.empty(hidden.weight.shape, np.int32),
+        fine=np.empty(hidden.weight.shape, np.int32),
+        weight=np.empty_like(hidden.weight),
+    )
+
+
+def _root_mean_square(weight: npt.NDArray[np.int8], shares: npt.NDArray[np.int64]) -> int:
+    """Of the weights by their outputs' shares, with 16 bits below the unit."""
+    squares = (weight.astype(np.int64) * shares[:, None]) ** 2
+    # Python's integers: the sum of all need not fit into 64 bits.
+    return isqrt((sum(squares.sum(axis=1).tolist()) << 32) // weight.size)
+
+
+def _rates(hidden: Layer, site_bias: npt.NDArray[np.int32], strength: int) -> npt.NDArray[np.int64]:
+    """Of every row; 0 where any weights in int8 might make a sum overflow (models/bounds.py)."""
+    inputs = hidden.weight.shape[1]
+    bias = np.abs(hidden.bias.astype(np.int64)) + np.abs(site_bias.astype(np.int64)).max(axis=0)
+    rates = []
+    for multiplier, largest_bias in zip(hidden.multiplier.tolist(), bias.tolist(), strict=True):
+        largest = inputs * 2**14 + largest_bias
+        safe = largest <= SUM_LIMIT and multiplier * largest + 2**hidden.shift <= PRODUCT_LIMIT
+        divisor = strength * multiplier
+        known = safe and divisor > 0
+        rates.append(min((1 << (_RATE + 16 + hidden.shift)) // divisor, _MOST_RATE) if known else 0)
+    return np.array(rates, np.int64)

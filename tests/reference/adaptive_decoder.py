@@ -606,8 +606,13 @@ def classes_of_plane(segments: list[list[int]], z: int, layout: Layout) -> list[
     label = [-1] * layout.symbols
     for k, s in enumerate(order[: layout.classes]):
         label[s] = k
+    return after_rounds(vectors, label, layout.classes)
+
+
+def after_rounds(vectors: list[dict[int, int]], label: list[int], classes: int) -> list[int]:
+    """Step 5, from normalised vectors and the seeds' labels."""
     for _ in range(C["ROUNDS"]):
-        centres: list[dict[int, int]] = [{} for _ in range(layout.classes)]
+        centres: list[dict[int, int]] = [{} for _ in range(classes)]
         for s, vector in enumerate(vectors):
             if label[s] >= 0:
                 for f, value in vector.items():

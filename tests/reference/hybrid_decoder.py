@@ -20,17 +20,20 @@ from .network_decoder import Corrupt, Model, need
 __all__ = ["Corrupt", "constants", "decode_blob"]
 
 
-def constants() -> dict[str, int]:
-    """Those of section 9.1, with the rows | `NAME` | value | of section 10.8."""
+def constants(version: int) -> dict[str, int]:
+    """Those of section 9.1, with the rows | `NAME` | value | of 10.8 and, in version 2, 10.10."""
     text = adaptive.FORMAT.read_text(encoding="utf-8")
-    section = text.partition("\n### 10.8 ")[2].partition("\n### 10.9 ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", section, re.MULTILINE)
-    changed = {name: adaptive.number(value) for name, value in rows}
-    assert changed and set(changed) < set(adaptive.C)
-    return adaptive.C | changed
+    found = dict(adaptive.C)
+    for section in ("10.8", "10.10")[:version]:
+        part = text.partition(f"\n### {section} ")[2].partition("\n##")[0]
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", part, re.MULTILINE)
+        changed = {name: adaptive.number(value) for name, value in rows}
+        assert changed and set(changed) < set(adaptive.C)
+        found |= changed
+    return found
 
 
-CONSTANTS = constants()
+CONSTANTS = {version: constants(version) for version in (1, 2)}
 
 
 class Layout:
@@ -41,12 +44,12 @@ class Layout:
         self.symbols, self.planes = sizes.symbols, sizes.planes
         self.rows, self.columns = model.spec["height"], model.spec["width"] * sizes.planes
         self.positions = self.rows * self.columns
-        self.split = sizes.alphabet > CONSTANTS["LARGEST_WHOLE"]
+        self.split = sizes.alphabet > adaptive.C["LARGEST_WHOLE"]
         self.step = 2 if self.split else 1
         if sizes.sites > 1:
             self.step = sizes.planes
-        self.classes = CONSTANTS["CLASSES" if self.planes == 1 else "CLASSES_OF_A_PLANE"]
-        if self.symbols <= CONSTANTS["LARGEST_IDENTITY"]:
+        self.classes = adaptive.C["CLASSES" if self.planes == 1 else "CLASSES_OF_A_PLANE"]
+        if self.symbols <= adaptive.C["LARGEST_IDENTITY"]:
             self.classes = self.symbols
         self.learns = self.classes < self.symbols
         self.to_come = tokens * (2 if self.split else 1)
@@ -61,10 +64,36 @@ class Mixer(adaptive.Mixer):
     heads: the layers of the planes' heads, where they learn.
     """
 
-    def __init__(self, model: Model, tokens: int, learns: bool) -> None:
-        super().__init__(Layout(model, tokens), CONSTANTS)
+    def __init__(self, model: Model, tokens: int, version: int) -> None:
+        super().__init__(Layout(model, tokens), CONSTANTS[version])
+        self.heads = None
+        if version < 2:
+            return
         planes = range(self.layout.planes)
-        self.heads = [LearningHead(model, p) for p in planes] if learns else None
+        self.heads = [LearningHead(model, p) for p in planes]
+        if self.layout.learns:
+            self.class_of = [classes_of_embedding(model, z, self.layout.classes) for z in planes]
+
+    def begin_block(self, symbols: list[int]) -> None:
+        if self.heads is None:
+            super().begin_block(symbols)
+
+
+def classes_of_embedding(model: Model, z: int, classes: int) -> list[int]:
+    """The classes of plane z in version 2 (10.10)."""
+    symbols = network.Sizes(model.spec).symbols
+    table = model.tensors["embedding"].rows()[z * (symbols + 1) :][:symbols]
+    sums = [sum(column) for column in zip(*table, strict=True)]
+    vectors = [
+        {f: symbols * v - total for f, (v, total) in enumerate(zip(row, sums, strict=True))}
+        for row in table
+    ]
+    for vector in vectors:
+        adaptive.normalise(vector)
+    label = [-1] * symbols
+    for k in range(classes):
+        label[k * symbols // classes] = k
+    return adaptive.after_rounds(vectors, label, classes)
 
 
 class LearningHead(network.Layer):
@@ -112,7 +141,9 @@ class LearningHead(network.Layer):
             total = sum(e * v for e, v in zip(weighed, column, strict=True))
             step = network.clip((total * self.rate[j] + 2**31) >> 32, -self.most, self.most)
             if step:
-                self.waiting[j] = [s + step * v for s, v in zip(self.waiting[j], inputs, strict=True)]
+                self.waiting[j] = [
+                    s + step * v for s, v in zip(self.waiting[j], inputs, strict=True)
+                ]
 
     def learn(self) -> None:
         for j, rate in enumerate(self.rate):
@@ -172,7 +203,7 @@ class Chunk(network.Chunk):
         top = max(scores)
         mass = sum(network.EXP2[min(top - score, 1601)] for score in scores)
         above = top + adaptive.lg(mass) - 24 * 64
-        plain = [min(above - score, CONSTANTS["MOST_STEPS"]) for score in scores]
+        plain = [min(above - score, adaptive.C["MOST_STEPS"]) for score in scores]
         i = t * self.mixer.layout.positions + site * self.sizes.planes + p
 
         def symbol(i: int, freq: list[int]) -> int:
@@ -207,7 +238,7 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
     """The tokens of each grid, in C order; the embedded model serves where `model` is None."""
     blob = blob_decoder.parse(data)
     need(blob.predictor == 4 and blob.parameters in (b"\1", b"\2"))
-    learns = blob.parameters == b"\2"
+    version = blob.parameters[0]
     if blob.flags & 8:
         assert blob.model is not None
         model = network.read_embedded(blob.embedded, blob.model)
@@ -228,9 +259,9 @@ def decode_blob(data: bytes, model: Model | None = None) -> list[list[int]]:
             grid.chunk_frames, grid.tokens, grid.table, strict=True
         ):
             if blob.flags & 2:
-                mixer = mixers.setdefault(group(grid), Mixer(model, size[group(grid)], learns))
+                mixer = mixers.setdefault(group(grid), Mixer(model, size[group(grid)], version))
             else:
-                mixer = Mixer(model, max(grid.chunk_frames) * prod(grid.shape[1:]), learns)
+                mixer = Mixer(model, max(grid.chunk_frames) * prod(grid.shape[1:]), version)
             if isinstance(what, bytes):
                 part = Chunk(model, what, frames, mixer).decode()
             elif blob.flags & 2:

@@ -19,9 +19,7 @@ from ..integer import operations
 from ..models import HISTORY, Geometry, Model
 from ..predictors import HYBRID
 from ..predictors.adaptive.coder import AdaptiveCoder
-from ..predictors.adaptive.contexts import Geometry as Layout
 from ..predictors.adaptive.learner import Learner
-from ..predictors.hybrid.coder import HYBRID as HYBRID_TUNING
 from ..predictors.hybrid.coder import VERSION, HybridCoder, version_of
 from ..predictors.network.network import Network
 from .kernel import FULL_BITS, trace_blocks, trace_scores
@@ -134,8 +132,8 @@ class AdaptiveTracer(AdaptiveCoder):
 class HybridTracer(HybridCoder):
     """A network under the mixer."""
 
-    def _new_learner(self, layout: Layout, symbols: int, errors: int) -> WatchedLearner:
-        self._watched = WatchedLearner(layout, symbols, HYBRID_TUNING, errors)
+    def _new_learner(self, *arguments: Any) -> WatchedLearner:
+        self._watched = WatchedLearner(*arguments)
         return self._watched
 
     def trace(self, tokens: Tokens) -> Trace:

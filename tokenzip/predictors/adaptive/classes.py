@@ -43,6 +43,36 @@ def find_classes(segments: Sequence[Symbols], layout: Geometry) -> NDArray[np.in
     return found
 
 
+def classes_of_vectors(vectors: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """The class of every symbol, int64 (A,), from vectors (A, F) of entries below 2**24.
+
+    They are compared as they lie around their mean. Seeds are symbols at equal distances.
+    """
+    symbols, features = vectors.shape
+    around = vectors * symbols - vectors.sum(axis=0)
+    values = np.empty(around.shape, np.int64)
+    _normalise(around, values)
+    symbol, feature = np.indices(vectors.shape).reshape(2, -1)
+    seeds = np.arange(classes) * symbols // classes
+    totals = np.ones(symbols, np.int64)
+    found: NDArray[np.int64] = _k_means(
+        symbol, feature, values.reshape(-1), totals, seeds, features, classes
+    )
+    return found
+
+
+@compiled
+def _normalise(vectors, values):  # type: ignore[no-untyped-def]
+    """values (A, F): the vectors, each of about LENGTH."""
+    for s in range(vectors.shape[0]):
+        square = np.int64(0)
+        for f in range(vectors.shape[1]):
+            square += vectors[s, f] * vectors[s, f]
+        length = integer_sqrt(square) + 1
+        for f in range(vectors.shape[1]):
+            values[s, f] = vectors[s, f] * LENGTH // length
+
+
 def _classes_of_plane(parts: Sequence[Symbols], alphabet: int, classes: int) -> NDArray[np.int64]:
     before = [(p[1:], p[:-1]) for p in parts]
     left = [(p[:, :, 1:], p[:, :, :-1]) for p in parts]

@@ -40,6 +40,7 @@ class Learner:
         symbols_to_come: until the next reset, as far as known: sizes hashed tables.
         tuning: how contexts count at first, and how fast that is learned.
         errors: how many symbols' errors are kept in the block, for others to learn from.
+        classes: of the symbols, int64 (planes, A), if they are known and need not be learned.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Learner:
         symbols_to_come: int,
         tuning: Tuning = ADAPTIVE,
         errors: int = 0,
+        classes: NDArray[np.int64] | None = None,
     ) -> None:
-        self.layout, self._errors = layout, errors
+        self.layout, self._errors, self._classes = layout, errors, classes
+        self._learns_classes = layout.learns_classes and classes is None
         self._contexts = context_set(layout)
         self._symbols_to_come, self._tuning = symbols_to_come, tuning
         self.reset()
@@ -59,6 +62,8 @@ class Learner:
         self.state = new_state(self.layout, self._contexts, self._symbols_to_come, self._tuning)
         self.scratch = new_scratch(self.layout, self._contexts, self.state)
         self.block = new_block(self.layout, self._contexts, self._errors)
+        if self._classes is not None:
+            self.state.shared.classes[:] = self._classes
         self._segments: list[Symbols] = []
         self._seen = 0
         self._next_classes = FIRST_CLASSES_AFTER
@@ -90,7 +95,7 @@ class Learner:
 
     def before_block(self) -> None:
         """Learn the classes, where that is due, before the next block is coded elsewhere."""
-        if self.layout.learns_classes and self._seen >= self._next_classes:
+        if self._learns_classes and self._seen >= self._next_classes:
             self._learn_classes()
 
     def after_block(self, symbols: int) -> None:
@@ -104,7 +109,7 @@ class Learner:
 
     def end(self) -> None:
         """All symbols of the run are coded."""
-        if self.layout.learns_classes:
+        if self._learns_classes:
             self._segments.append(self._symbols.copy())
 
     def _code(
@@ -136,7 +141,7 @@ class Learner:
             if not self._pending:
                 self.before_block()
             until = stop
-            if self.layout.learns_classes:
+            if self._learns_classes:
                 until = min(stop, self._at + self._next_classes - self._seen)
             done = blocks(self._at, until)
             if done < 0:

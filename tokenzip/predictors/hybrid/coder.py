@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy.typing as npt
 from ...coding.decoder import all_exhausted, open_lanes
 from ...errors import CorruptError
 from ...integer.head import LaneRows, decode_by_steps
-from ...models import HISTORY
+from ...models import HISTORY, Model
 from ...models.geometry import Geometry
 from ...models.steps import lane_count, wavefronts
 from .. import check_version
+from ..adaptive.classes import classes_of_vectors
 from ..adaptive.contexts import Geometry as Layout
 from ..adaptive.contexts import classes_for
 from ..adaptive.kernel import end_block
@@ -28,12 +30,12 @@ from .head_learner import Frames, HeadLearner
 from .kernel import decode_frame, decode_rows
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
-#: version 1 networks do not learn.
+#: version 1 networks do not learn, and classes are learned from the clip.
 VERSION = 2
 
 #: On top of a network contexts know what is special about a clip: they begin quietly, and a count
 #: is worth as much as the network is wrong.
-HYBRID = Tuning(
+_TUNING_1 = Tuning(
     first_weight=4980,
     first_class_weight=2949,
     token_alpha=0,
@@ -43,6 +45,8 @@ HYBRID = Tuning(
     sharpness_rate=2000,
     bonus_rate=9000,
 )
+#: By version.
+TUNING = {1: _TUNING_1, 2: _TUNING_1._replace(weight_rate=80, sharpness_rate=1000)}
 
 #: Symbols whose priors an encoder keeps at a time where the network does not learn: 8 MiB for an
 #: alphabet of 1024.
@@ -77,15 +81,18 @@ class HybridCoder:
         layout = layout_of(geometry)
         self._heads = HeadLearner(network, ops) if version > 1 else None
         self._run = max(1, _PRIOR_ROWS // layout.positions)
+        errors, classes = 0, None
         if self._heads is not None:
             self._run = self._heads.period
-        errors = 0 if self._heads is None else self._run * layout.positions
-        self._learner = self._new_learner(layout, symbols, errors)
+            errors = self._run * layout.positions
+            if layout.learns_classes:
+                classes = symbol_classes(network.model, layout.classes)
+        self._learner = self._new_learner(layout, symbols, TUNING[version], errors, classes)
         self._waves = wavefronts(geometry)
 
-    def _new_learner(self, layout: Layout, symbols: int, errors: int) -> Learner:
+    def _new_learner(self, *arguments: Any) -> Learner:
         """What learns the clip's statistics on top of the network."""
-        return Learner(layout, symbols, HYBRID, errors)
+        return Learner(*arguments)
 
     @property
     def _network(self) -> Network:
@@ -265,6 +272,13 @@ class _Mixing:
             *(priors, positions, chunk.words, chunk.lanes, rows.reshape(-1), found),
         )
         return self._ops.array(found)
+
+
+@lru_cache(maxsize=4)
+def symbol_classes(model: Model, classes: int) -> npt.NDArray[np.int64]:
+    """The classes of a model's symbols, int64 (planes, A), by their embeddings."""
+    tables = model.tensors["embedding"][:, :-1].astype(np.int64)
+    return np.stack([classes_of_vectors(table, classes) for table in tables])
 
 
 def layout_of(geometry: Geometry) -> Layout:

@@ -34,7 +34,7 @@ class Network:
 
     def __init__(self, model: Model, ops: Any) -> None:
         spec = model.spec
-        self._ops, self._model, self.geometry = ops, model, spec.geometry
+        self._ops, self.model, self.geometry = ops, model, spec.geometry
         self.none = spec.geometry.symbols
         self._planes = spec.geometry.planes
         self._embedding = ops.array(model.tensors["embedding"])
@@ -169,16 +169,16 @@ class Network:
         """The backend's head, made only where something is decoded."""
         waves = wavefronts(self.geometry)
         order = np.concatenate(waves)
-        around = _Around(self._model.spec, order)
+        around = _Around(self.model.spec, order)
         head = Head(
-            table=self._model.tensors["embedding"],
+            table=self.model.tensors["embedding"],
             hidden=tuple(head.hidden_layer for head in self._heads),
             output=tuple(head.output_layer for head in self._heads),
             sites=order,
             starts=np.cumsum([0, *map(len, waves)]),
             around=around.seen(),
             pairs=around.compared(),
-            candidates=around.places(self._model.spec.features.candidates),
+            candidates=around.places(self.model.spec.features.candidates),
         )
         return self._ops.head(head)
 
@@ -191,7 +191,7 @@ class Network:
     def head_layers(self) -> list[tuple[Layer, npt.NDArray[np.int32], Layer]]:
         """Of every plane's head: the hidden layer, which sees the body's output first, what sites
         (S, hidden) add to its sums, and the output layer."""
-        tensors = self._model.tensors
+        tensors = self.model.tensors
         return [
             (head.whole, tensors[f"head.{plane}.site_bias"], head.output_layer)
             for plane, head in enumerate(self._heads)

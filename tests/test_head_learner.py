@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backends import make
-from network_cases import calm_tokens, flat, tiny_model
+from network_cases import TINY, calm_tokens, flat, tiny_model
 from numpy.testing import assert_array_equal
 from reference import hybrid_decoder
 from reference.network_decoder import read_model_file
@@ -19,8 +19,16 @@ from reference.network_decoder import read_model_file
 import tokenzip
 from tokenzip.coding.tables import tables_from_scores
 from tokenzip.models import HISTORY, Geometry, Model, new_spec
+from tokenzip.models.blank import blank_model
 from tokenzip.predictors.hybrid import HybridCoder
-from tokenzip.predictors.hybrid.head_learner import LEAST_ROWS, Frames, HeadLearner
+from tokenzip.predictors.hybrid import head_learner as head_learner_module
+from tokenzip.predictors.hybrid.head_learner import (
+    LEAST_ROWS,
+    MOST_ERRORS,
+    Frames,
+    HeadLearner,
+    head_learner,
+)
 from tokenzip.predictors.network.network import Network
 
 NUMBA = make("numba")
@@ -229,6 +237,27 @@ def test_an_output_of_zeros_teaches_nothing() -> None:
     coder = coder_of(model, clip)
     payload = coder.encode(clip)
     assert_array_equal(coder._heads._planes[0].rate, 0)
+    coder.reset()
+    assert_array_equal(coder.decode(payload, 40), clip)
+
+
+def test_networks_of_very_large_frames_do_not_learn() -> None:
+    """What they would learn from takes memory: 128 MiB at most."""
+    large = Geometry.of((64, 64, 9), 2048)
+    assert large.sites * large.planes * large.symbols > MOST_ERRORS
+    for frame, learns in (((64, 64, 9), False), ((64, 64, 8), True)):
+        spec = new_spec("lstm", "small", Geometry.of(frame, 2048), **TINY)
+        network = Network(blank_model(spec), NUMBA)
+        assert (head_learner(network, NUMBA) is not None) == learns
+
+
+def test_a_network_that_cannot_learn_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = calm_tokens((40, 3, 4), 20, dtype="uint16")
+    model = tiny_model("lstm", (3, 4), 20)
+    monkeypatch.setattr(head_learner_module, "MOST_ERRORS", 3 * 12 * 20 - 1)
+    coder = coder_of(model, clip)
+    assert coder._heads is None and coder.parameters() == b"\2"
+    payload = coder.encode(clip)
     coder.reset()
     assert_array_equal(coder.decode(payload, 40), clip)
 

@@ -1,4 +1,4 @@
-"""FORMAT.md 10.8 and 10.10 against the code: hybrid blobs read by a decoder written from the text."""
+"""FORMAT.md 10.8 and 10.10 against the code: blobs read by a decoder written from the text."""
 
 from __future__ import annotations
 

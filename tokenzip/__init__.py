@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .training.api import train
     from .training.evaluate import Evaluation, evaluate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",

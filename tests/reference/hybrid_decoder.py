@@ -66,16 +66,17 @@ class Mixer(adaptive.Mixer):
 
     def __init__(self, model: Model, tokens: int, version: int) -> None:
         super().__init__(Layout(model, tokens), CONSTANTS[version])
-        self.heads = None
+        self.heads, self.version = None, version
         if version < 2:
             return
-        planes = range(self.layout.planes)
-        self.heads = [LearningHead(model, p) for p in planes]
+        planes, sizes = range(self.layout.planes), network.Sizes(model.spec)
+        if -(-32 // sizes.sites) * sizes.sites * sizes.planes * sizes.symbols <= 2**26:
+            self.heads = [LearningHead(model, p) for p in planes]
         if self.layout.learns:
             self.class_of = [classes_of_embedding(model, z, self.layout.classes) for z in planes]
 
     def begin_block(self, symbols: list[int]) -> None:
-        if self.heads is None:
+        if self.version < 2:
             super().begin_block(symbols)
 
 
@@ -123,6 +124,7 @@ class LearningHead(network.Layer):
             self.rate.append(rate)
         self.weight = [list(row) for row in self.weight]
         self.fine = [[weight << 16 for weight in row] for row in self.weight]
+        self.first = self.fine.copy()
         self.waiting = [[0] * len(row) for row in self.fine]
 
     def collect(
@@ -149,8 +151,10 @@ class LearningHead(network.Layer):
         for j, rate in enumerate(self.rate):
             if rate > 0:
                 self.fine[j] = [
-                    network.clip(fine - total, -(2**23), 127 * 2**16)
-                    for fine, total in zip(self.fine[j], self.waiting[j], strict=True)
+                    network.clip(fine - total - ((fine - first) >> 9), -(2**23), 127 * 2**16)
+                    for fine, total, first in zip(
+                        self.fine[j], self.waiting[j], self.first[j], strict=True
+                    )
                 ]
                 self.weight[j] = [(fine + 2**15) >> 16 for fine in self.fine[j]]
             self.waiting[j] = [0] * len(self.waiting[j])

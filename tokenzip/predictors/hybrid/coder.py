@@ -26,7 +26,7 @@ from ..adaptive.state import Tuning
 from ..lanes import split_lanes
 from ..network.batch import lane_rows, payload_of
 from ..network.network import Network
-from .head_learner import Frames, HeadLearner
+from .head_learner import Frames, head_learner
 from .kernel import decode_frame, decode_rows
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
@@ -79,14 +79,14 @@ class HybridCoder:
         self._version, geometry = version, network.geometry
         symbols = chunk_tokens * geometry.planes // geometry.codebooks
         layout = layout_of(geometry)
-        self._heads = HeadLearner(network, ops) if version > 1 else None
+        self._heads = head_learner(network, ops) if version > 1 else None
         self._run = max(1, _PRIOR_ROWS // layout.positions)
         errors, classes = 0, None
         if self._heads is not None:
             self._run = self._heads.period
             errors = self._run * layout.positions
-            if layout.learns_classes:
-                classes = symbol_classes(network.model, layout.classes)
+        if version > 1 and layout.learns_classes:
+            classes = symbol_classes(network.model, layout.classes)
         self._learner = self._new_learner(layout, symbols, TUNING[version], errors, classes)
         self._waves = wavefronts(geometry)
 

@@ -18,6 +18,8 @@ MOST_ERROR = 16319
 RATE_BITS = 32
 #: Bits of the weights below the unit.
 FINE_BITS = 16
+#: By 2**-9 of what they have learned, weights return to what they were.
+_RETURN = np.int32(9)
 _MOST_FINE = np.int32(LARGEST << FINE_BITS)
 _LEAST_FINE = np.int32(-(LARGEST + 1) << FINE_BITS)
 _HALF_FINE = np.int32(1 << (FINE_BITS - 1))
@@ -90,18 +92,20 @@ def add_gradient(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def follow_gradient(gradient, rate, fine, weight):  # type: ignore[no-untyped-def]
-    """Take the step, for which the gradient is 0 again.
+def follow_gradient(gradient, rate, first, fine, weight):  # type: ignore[no-untyped-def]
+    """Take a step, after which the gradient is 0 again.
 
-    fine int32 (hidden, K): the weights in units of 2**-16; weight int8 (hidden, K): rounded. Where
-    rate int64 (hidden,) is 0, nothing changes.
+    fine int32 (hidden, K): the weights in units of 2**-16; weight int8 (hidden, K): rounded; first:
+    as they were trained. Where rate int64 (hidden,) is 0, nothing changes.
     """
     for j in range(rate.size):
         if rate[j] == 0:
             continue
-        of_row, row, rounded = gradient[j], fine[j], weight[j]
+        of_row, row, trained, rounded = gradient[j], fine[j], first[j], weight[j]
         for k in range(row.size):
-            value = min(max(row[k] - of_row[k], _LEAST_FINE), _MOST_FINE)
+            learned = row[k] - (np.int32(trained[k]) << np.int32(FINE_BITS))
+            value = row[k] - of_row[k] - (learned >> _RETURN)
+            value = min(max(value, _LEAST_FINE), _MOST_FINE)
             row[k] = value
             rounded[k] = (value + _HALF_FINE) >> np.int32(FINE_BITS)
             of_row[k] = 0

@@ -18,11 +18,14 @@ from ...integer.gemm import pack
 from ...integer.head import SeenByOutput
 from ...integer.layers import Layer
 from ...models.bounds import PRODUCT_LIMIT, SUM_LIMIT
+from ...models.geometry import Geometry
 from ..network.network import Network
 from .gradient import FINE_BITS, add_gradient, follow_gradient
 
 #: Weights change when a plane has seen so many symbols or more, whole frames.
 LEAST_ROWS = 32
+#: Errors that are kept at most, two bytes each: networks of larger frames do not learn.
+MOST_ERRORS = 2**26
 #: log2 of the learning rate. A step is this times the gradient, over the root mean square of the
 #: output's weights: networks whose hidden numbers mean little have small gradients.
 _RATE = 34
@@ -81,7 +84,7 @@ class HeadLearner:
     def __init__(self, network: Network, ops: Any) -> None:
         self._first, self._ops = network, ops
         geometry = network.geometry
-        self.period = -(-LEAST_ROWS // geometry.sites)
+        self.period = _period(geometry)
         self._most = np.int64(min(_MOST_STEP, _MOST_STEPS // (self.period * geometry.sites)))
         self._planes = [
             _plane(hidden, site_bias, output, geometry.symbols)
@@ -111,7 +114,7 @@ class HeadLearner:
                 *(z, candidates, plane.shares, *plane.backwards, plane.rate, self._most),
                 plane.gradient,
             )
-            follow_gradient(plane.gradient, plane.rate, plane.fine, plane.weight)
+            follow_gradient(plane.gradient, plane.rate, plane.first, plane.fine, plane.weight)
         self.network = self.network.with_hidden([plane.weight for plane in self._planes])
 
     def _joined(self, parts: list[Array]) -> npt.NDArray[Any]:
@@ -119,6 +122,17 @@ class HeadLearner:
         arrays = [self._ops.numpy(part) for part in parts]
         # Not by -1, which does not work for rows of no entries.
         return np.concatenate([a.reshape(prod(a.shape[:-1]), a.shape[-1]) for a in arrays])
+
+
+def head_learner(network: Network, ops: Any) -> HeadLearner | None:
+    """What lets this network learn, by operations `ops`; None if its frames are too large."""
+    geometry = network.geometry
+    errors = _period(geometry) * geometry.sites * geometry.planes * geometry.symbols
+    return HeadLearner(network, ops) if errors <= MOST_ERRORS else None
+
+
+def _period(geometry: Geometry) -> int:
+    return -(-LEAST_ROWS // geometry.sites)
 
 
 def _plane(hidden: Layer, site_bias: npt.NDArray[np.int32], output: Layer, symbols: int) -> _Plane:

@@ -68,7 +68,8 @@ models/bounds.py proves of a model keeps every sum in int32 and every product in
 Around them, a backend has `layer`, `places`, `head`, `lane_rows` and `array` (plain numpy to what
 it computes with), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy
 has them, `running` (a context around all that is computed), and `repeat(step, carried, times)`:
-step(carried) -> (carried, output), so many times, which a device may record and replay.
+step(carried) -> (carried, output), so many times, which a device may record and replay. numba's has
+`frame` and `decode_frames` instead, for what predictors/network/batch.py repeats, in one loop.
 """
 
 from __future__ import annotations

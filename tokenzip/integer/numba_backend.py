@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ..coding.decoder import all_exhausted, open_lanes
 from .head import Head, LaneRows
 from .layers import Layer, Places
+from .numba_bodies import body_arrays
+from .numba_frames import FrameArrays, decode_frames, frame_room
 from .numba_gather import (
     embed_rows,
     gather_inputs,
@@ -32,6 +34,7 @@ from .numba_layers import (
     linear_rows,
     lstm_rows,
     room_for,
+    stacked,
 )
 from .numba_scores import decode_rows, interval_rows, prior_rows, score_rows, table_room
 
@@ -285,6 +288,52 @@ class Operations:
         of_site = head.hidden.weight.size + head.output.weight.size
         self._split(work, len(symbols), len(head.sites) * of_site)
 
+    def frame(
+        self,
+        window: Rows,
+        past: tuple[Rows, Rows],
+        position: Int8,
+        body: dict[str, Any],
+        base: list[LayerArrays],
+        site_bias: list[Int32],
+        head: HeadArrays,
+    ) -> FrameArrays:
+        """What `decode_frames` takes; body: its layers, places and tables by name."""
+        a, b = (rows * len(base) for rows in past)
+        return FrameArrays(
+            *(window, position, a, b, body_arrays(body)),
+            *(stacked(base), np.stack(site_bias), head),
+        )
+
+    def decode_frames(
+        self,
+        frame: FrameArrays,
+        carried: tuple[Any, ...],
+        frames: int,
+        lanes: Any,
+        rows: LaneRows,
+    ) -> Int32:
+        """The symbols of so many frames, int32 (N, frames, S, P).
+
+        carried: the last symbols, their embeddings, and the body's state, which go on with them.
+        """
+        words, lane_state = lanes
+        symbols, embedded, *state = carried
+        clips, _, of_frame, planes = symbols.shape
+        found = np.empty((clips, frames, of_frame - 1, planes), np.int32)
+
+        def work(s: slice) -> None:
+            of_clips = tuple(_of_clips(part, clips, s) for part in state)
+            room = frame_room(frame, s.stop - s.start)
+            decode_frames(
+                *(frame, symbols[s], embedded[s], of_clips),
+                *(words, lane_state, rows.lanes[s], room, found[s]),
+            )
+
+        of_site = frame.head.hidden.weight.size + frame.head.output.weight.size
+        self._split(work, clips, frames * (of_frame - 1) * of_site)
+        return found
+
     def repeat(
         self,
         step: Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]],
@@ -308,6 +357,12 @@ class Operations:
         slices = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         for _ in self._pool.map(work, slices):
             pass
+
+
+def _of_clips(part: npt.NDArray[Any], clips: int, wanted: slice) -> npt.NDArray[Any]:
+    """What a part of so many clips' state holds of some of them."""
+    rows = len(part) // clips
+    return part[wanted.start * rows : wanted.stop * rows]
 
 
 def _rows(x: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -174,6 +174,15 @@ class Network:
         )
         return self._ops.head(head)
 
+    @cached_property
+    def frame(self) -> Any:
+        """All that a backend that decodes frames in one go wants (`ops.decode_frames`)."""
+        base, site_bias = zip(*(head.of_body for head in self._heads), strict=True)
+        return self._ops.frame(
+            *(self._window, self._past, self._position, self._body.parts),
+            *(base, site_bias, self.decoder),
+        )
+
     def embed(self, symbols: Array) -> Array:
         return self._ops.embed(self._embedding, symbols)
 
@@ -215,6 +224,7 @@ class _Head:
         self.hidden_layer = _part(whole, slice(state, None), nothing)
         self.output_layer = layer(model.tensors, f"output.{plane}")
         self.hidden, self.output = ops.layer(self.hidden_layer), ops.layer(self.output_layer)
+        self.of_body = self._body, self._site_bias
 
     def base(self, features: Array) -> Array:
         """int32 (N, T, S, hidden): the sums as far as the body decides them."""

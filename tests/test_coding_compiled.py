@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from tokenzip.coding import compiled as module
 
@@ -35,6 +37,25 @@ def test_without_a_place_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inner_functions_are_for_compiled_ones_only() -> None:
     add = module.inner(add_one)
     assert module.compiled(lambda x: add(x) * 2)(20) == 42
+
+
+def make_ones(n: int) -> np.ndarray:
+    return np.ones(n, np.int32)
+
+
+def add_to_second_row(rows: np.ndarray) -> None:
+    row = rows[1]
+    for i in range(row.size):
+        row[i] += 1
+
+
+def test_borrowing_functions_make_no_arrays() -> None:
+    """Such an array would never be freed: they do not compile. Views are theirs to take."""
+    with pytest.raises(NumbaError):
+        module.borrowing(make_ones)(2)
+    rows = np.zeros((2, 3), np.int32)
+    module.borrowing(add_to_second_row)(rows)
+    assert rows.tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_a_blob_is_coded_where_numba_cannot_cache(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ class Recorder:
         return by_steps(head, self)
 
     def decode_head(self, head, symbols, embedded, bases, lanes, rows):
-        rows = rows_by_step(self._ops, rows) if self.name == "numba" else rows
+        rows = rows_by_step(self._ops, rows) if self._ops.name == "numba" else rows
         decode_by_steps(self, head, symbols, embedded, bases, lanes, rows)
 
     def decode(self, z, layer, candidates, lanes, rows):
@@ -209,23 +209,35 @@ def test_tables_of_the_encoder_are_those_of_the_decoder(few, family, name):
 
 @pytest.mark.parametrize("name", ["video", "audio", "stream", "binary", "stack", "split"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_head_in_one_go_is_the_head_by_steps(monkeypatch, name, threads):
-    """A backend's own loop against the operations it is made of."""
-    model, clips, payloads = case("lstm", name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frames_in_one_go_are_frames_by_operations(monkeypatch, family, name, threads):
+    """A backend's own loops, over frames and in the head, against what they are made of."""
+    model, clips, payloads = case(family, name)
     ops = make("numba" if threads == 1 else "numba-2")
     monkeypatch.setattr("tokenzip.integer.numba_backend._WORTH_A_THREAD", 1)
     frames = [len(clip) for clip in clips]
     own = decode_batch(Network(model, ops), ops, payloads, frames)
+    monkeypatch.setattr("tokenzip.predictors.network.batch.SYMBOLS_AT_ONCE", 1)
+    again = decode_batch(Network(model, ops), ops, payloads, frames)
+    assert all(np.array_equal(*pair) for pair in zip(own, again, strict=True))
+
+    class ByFrames:
+        name = "by frames"
+
+        def __getattr__(self, name):
+            return getattr(ops, name)
 
     class BySteps(Recorder):
+        name = "by steps"
+
         def decode(self, *arguments):
             return self._ops.decode(*arguments)
 
-    stepwise = BySteps(ops)
-    found = decode_batch(Network(model, stepwise), stepwise, payloads, frames)
-    for one, other, clip in zip(own, found, clips, strict=True):
-        assert_array_equal(one, other)
-        assert_array_equal(one, clip.reshape(len(clip), -1))
+    for other in (ByFrames(), BySteps(ops)):
+        found = decode_batch(Network(model, other), other, payloads, frames)
+        for one, two, clip in zip(own, found, clips, strict=True):
+            assert_array_equal(one, two)
+            assert_array_equal(one, clip.reshape(len(clip), -1))
 
 
 # Nothing waits for the device

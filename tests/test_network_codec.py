@@ -629,7 +629,7 @@ def test_memory_stays_flat(family: str, hybrid: bool) -> None:
     codec = tokenzip.Codec(model=model, predictor="hybrid" if hybrid else family)
     blob = codec.encode(tokens)
     assert kinds(blob) == {"predicted"}
-    for _ in range(20):
+    for _ in range(1500):  # until caches are full
         codec.decode(blob)
     gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -646,8 +646,9 @@ def test_memory_stays_flat(family: str, hybrid: bool) -> None:
     finally:
         _nrt_python.memsys_disable_stats()
     assert np.diff(blocks).min() < 40  # caches fill up, but not by one with every call
-    assert after.alloc - before.alloc == after.free - before.free > 0
-    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free > 0
+    # None at all where numba only borrows arrays.
+    assert after.alloc - before.alloc == after.free - before.free
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 8_000  # kilobytes
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenzip.coding.compiled import compiled
+from tokenzip.coding.compiled import borrowing, compiled
 from tokenzip.coding.constants import PRECISION, STATE_BITS, USABLE, WORD_BITS
 
 OFFSET, RANGE, NEXT, END = 0, 1, 2, 3
@@ -44,7 +44,7 @@ def new_state(lanes: int) -> NDArray[np.uint64]:
     return np.zeros((lanes, STATE_COLUMNS), np.uint64)
 
 
-@compiled
+@borrowing
 def open_lane(state, lane, words, start, end):  # type: ignore[no-untyped-def]
     """Begin to decode words[start:end] (uint32) in row `lane` of `state`.
 
@@ -77,7 +77,7 @@ def all_exhausted(state: NDArray[np.uint64]) -> bool:
     return all(exhausted(state, lane) for lane in range(len(state)))
 
 
-@compiled
+@borrowing
 def peek(state, lane):  # type: ignore[no-untyped-def]
     """The quantile of the next symbol, int64: the symbol is the one with cum <= q < cum + freq.
 
@@ -93,7 +93,7 @@ def peek(state, lane):  # type: ignore[no-untyped-def]
     return np.int64(quantile) - np.int64(1)
 
 
-@compiled
+@borrowing
 def _narrow(state, lane, words, offset, width):  # type: ignore[no-untyped-def]
     """Store a symbol's interval, taking in a word where it has become small."""
     if width < _MIN_RANGE:
@@ -107,7 +107,7 @@ def _narrow(state, lane, words, offset, width):  # type: ignore[no-untyped-def]
     state[lane, RANGE] = width
 
 
-@compiled
+@borrowing
 def advance(state, lane, words, cum, freq):  # type: ignore[no-untyped-def]
     """Go past the symbol with this interval, the one peek's quantile lies in."""
     scale = state[lane, RANGE] >> _PRECISION
@@ -115,14 +115,14 @@ def advance(state, lane, words, cum, freq):  # type: ignore[no-untyped-def]
     _narrow(state, lane, words, offset, scale * np.uint64(freq))
 
 
-@compiled
+@borrowing
 def give_up(state, lane):  # type: ignore[no-untyped-def]
     """Mark a lane whose words are corrupted: peek says so for good, and it is never exhausted."""
     state[lane, OFFSET] = _WHOLE_RANGE
     state[lane, RANGE] = _MIN_RANGE
 
 
-@compiled
+@borrowing
 def decode_bit(state, lane, words, freq_one):  # type: ignore[no-untyped-def]
     """One binary decision, int64: 0 or 1, or -1 when the words are corrupted.
 
@@ -146,7 +146,7 @@ def decode_bit(state, lane, words, freq_one):  # type: ignore[no-untyped-def]
     return np.int64(1)
 
 
-@compiled
+@borrowing
 def exhausted(state, lane):  # type: ignore[no-untyped-def]
     """Whether the lane's words may be used up: constriction's maybe_exhausted, exactly.
 
@@ -157,7 +157,7 @@ def exhausted(state, lane):  # type: ignore[no-untyped-def]
     )
 
 
-@compiled
+@borrowing
 def find_symbol(cdf, quantile):  # type: ignore[no-untyped-def]
     """The symbol s with cdf[s] <= quantile < cdf[s + 1], int64, by bisection.
 
@@ -175,7 +175,7 @@ def find_symbol(cdf, quantile):  # type: ignore[no-untyped-def]
     return low
 
 
-@compiled
+@borrowing
 def decode_symbol(state, lane, words, cdf):  # type: ignore[no-untyped-def]
     """One symbol of the table `cdf` (as in find_symbol), int64, or -1: the words are corrupted."""
     quantile = peek(state, lane)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenzip.coding.compiled import compiled, inner
+from tokenzip.coding.compiled import borrowing, compiled, inner
 from tokenzip.coding.constants import MAX_ALPHABET, PRECISION, SCORE_ONE, USABLE
 from tokenzip.coding.logarithms import log2_steps
 from tokenzip.coding.weights import weigh
@@ -27,13 +27,32 @@ from tokenzip.coding.weights import weigh
 MOST_STEPS: int = (PRECISION + 1) * SCORE_ONE
 #: Frequencies are searched by runs of these lengths. (Those of 64 LLVM makes slow code of.)
 _LONG, _SHORT = np.uint64(128), np.uint64(16)
+#: The best score is looked for by runs of this length.
+_RUN = np.uint64(64)
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(2**32 - 1)
 _HIGH_HALF = np.uint64(2**64 - 2**32)
 _ONES = np.uint64(2**32 + 1)
 
 
-@compiled
+@inner
+def _first(scores, high):  # type: ignore[no-untyped-def]
+    """The index of the first score that is `high`, of which there is one."""
+    start = np.uint64(0)
+    while start + _RUN < np.uint64(scores.size):
+        there = np.int32(0)
+        for s in range(_RUN):
+            there |= np.int32(scores[start + np.uint64(s)] == high)
+        if there:
+            break
+        start += _RUN
+    best = np.int32(scores.size)
+    for s in range(start, min(start + _RUN, np.uint64(scores.size))):
+        best = min(best, np.int32(s) if scores[s] == high else np.int32(scores.size))
+    return np.int64(best)
+
+
+@borrowing
 def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     """Write the frequencies of one row of scores; return the index of the best score.
 
@@ -44,9 +63,7 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     high = scores[0]
     for s in range(scores.size):
         high = max(high, scores[s])
-    best = np.int32(scores.size)
-    for s in range(scores.size):
-        best = min(best, np.int32(s) if scores[s] == high else np.int32(scores.size))
+    best = _first(scores, high)
     total = np.uint64(weigh(scores, high, freq))
     # Two at a time, in either half of 64 bits, where products of 32 bits have room.
     even = scores.size - scores.size % 2
@@ -68,47 +85,46 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     return np.int64(best)
 
 
-@compiled
-def steps_from_scores(scores, steps):  # type: ignore[no-untyped-def]
+@borrowing
+def steps_from_scores(scores, weights, steps):  # type: ignore[no-untyped-def]
     """Write how far below certainty each symbol of a row of scores is: -log2 of its share.
 
-    scores as for frequencies_from_scores. steps: int16 of shape (A,), 0 to MOST_STEPS, in 1/64
-    bits, from the sum of the same weights.
+    scores as for frequencies_from_scores. weights: room for int32 of shape (A,). steps: int16 of
+    that shape, 0 to MOST_STEPS, in 1/64 bits, from the sum of the same weights.
     """
     high = scores[0]
     for s in range(scores.size):
         high = max(high, scores[s])
-    weights = np.empty(scores.size, np.int32)
     total = weigh(scores, high, weights)
     top = np.int32(high + np.int32(log2_steps(total) - np.int64(PRECISION * SCORE_ONE)))
     for s in range(scores.size):
         steps[s] = np.int16(min(np.int32(top - scores[s]), np.int32(MOST_STEPS)))
 
 
-@compiled
+@borrowing
 def cumulative(freq, symbol):  # type: ignore[no-untyped-def]
     """The sum of the frequencies before a symbol, int64."""
-    total = np.int64(0)
+    total = np.int32(0)
     for s in range(symbol):
-        total += np.int64(freq[s])
-    return total
+        total = np.int32(total + freq[s])
+    return np.int64(total)
 
 
 @inner
 def _past_runs(freq, quantile, start, cum, length):  # type: ignore[no-untyped-def]
     """start and cum past all whole runs of this length that end at or below a quantile."""
     while start + length < np.uint64(freq.size):
-        run = np.int64(0)
+        run = np.int32(0)
         for s in range(length):
-            run += np.int64(freq[start + np.uint64(s)])
+            run = np.int32(run + freq[start + np.uint64(s)])
         if cum + run > quantile:
             break
-        cum += run
+        cum += np.int64(run)
         start += length
     return start, cum
 
 
-@compiled
+@borrowing
 def symbol_at(freq, quantile):  # type: ignore[no-untyped-def]
     """(symbol, its cumulative frequency) that a quantile 0 .. USABLE - 1 leads to."""
     # Indices are unsigned: numba looks whether others are below 0.

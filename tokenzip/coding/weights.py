@@ -2,12 +2,12 @@
 
 A weight is EXP2[d], d a score's distance below the best. Reading 1602 entries one by one, as the
 vectors of many processors do, takes more time than all else that a row of scores needs. All of them
-follow from the first 64, kept with 7 bits more (FINE):
+follow from the first 64, kept twice as fine and rounded down (TWICE):
 
-    EXP2[d] = ((FINE[d % 64] >> (d // 64 + 6)) + 1) >> 1
+    EXP2[d] = ((TWICE[d % 64] >> (d // 64)) + 1) >> 1
 
 which is checked for every entry when this is imported. Where x86 has AVX-512, two instructions look
-up 16 of these at once (vpermi2d, in one half of FINE each).
+up 16 of these at once (vpermi2d, in one half of TWICE each).
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ from numpy.typing import NDArray
 from tokenzip.coding.constants import PRECISION, SCORE_BITS, SCORE_ONE
 from tokenzip.coding.processor import LANES, OF_THREE, VECTOR, can, splat
 
-_MORE_BITS = 7
 #: So many weights add up below 2**31.
 _MOST_VECTORS = 64
 _INT64 = ir.IntType(64)
 _VPERMI2D = "llvm.x86.avx512.vpermi2var.d.512"
 
 
-def _exp2_entry(distance: int, precision: int = PRECISION) -> int:
-    """2**precision * 2**(-distance / SCORE_ONE), rounded to the nearest integer, halves up.
+def _exp2_entry(distance: int) -> int:
+    """2**PRECISION * 2**(-distance / SCORE_ONE), rounded to the nearest integer, halves up."""
+    return (_twice(distance) + 1) >> 1
+
+
+def _twice(distance: int) -> int:
+    """Twice that, rounded down.
 
     floor(2 * x) is the 64th root of (2 * x)**64, a power of two, and the root of a root's floor is
     the root's floor: six integer square roots give it exactly. No float is asked.
     """
-    exponent = (precision + 1) * SCORE_ONE - distance
+    exponent = (PRECISION + 1) * SCORE_ONE - distance
     twice = 1 << exponent if exponent >= 0 else 0
     for _ in range(SCORE_BITS):
         twice = isqrt(twice)
-    return (twice + 1) >> 1
+    return twice
 
 
 # Entry d is the weight of a score d below the best; from the last entry on it is 0.
@@ -54,9 +58,9 @@ EXP2.setflags(write=False)
 _WEIGHTS: NDArray[np.int32] = EXP2.astype(np.int32)
 _LAST = np.uint32(EXP2.size - 1)
 
-_FINE = [_exp2_entry(d, PRECISION + _MORE_BITS) for d in range(SCORE_ONE)]
+_TWICE = [_twice(d) for d in range(SCORE_ONE)]
 _IN_REGISTERS = can({"+avx512f"}, _VPERMI2D) and all(
-    ((_FINE[d % SCORE_ONE] >> (d // SCORE_ONE + _MORE_BITS - 1)) + 1) >> 1 == weight
+    ((_TWICE[d % SCORE_ONE] >> (d // SCORE_ONE)) + 1) >> 1 == weight
     for d, weight in enumerate(EXP2.tolist())
 )
 
@@ -141,12 +145,12 @@ def _write_sixteen(context: Any, builder: Any, signature: Any, arguments: Any, f
     last = constant(int(_LAST))
     below = builder.select(builder.icmp_unsigned("<", below, last), below, last)
     look_up = cgutils.get_or_insert_function(builder.module, OF_THREE, _VPERMI2D)
-    tables = [ir.Constant(VECTOR, _FINE[i : i + LANES]) for i in range(0, SCORE_ONE, LANES)]
+    tables = [ir.Constant(VECTOR, _TWICE[i : i + LANES]) for i in range(0, SCORE_ONE, LANES)]
     near, far = (builder.call(look_up, [a, below, b]) for a, b in (tables[:2], tables[2:]))
     is_far = builder.icmp_unsigned("!=", builder.and_(below, constant(2 * LANES)), constant(0))
-    fine = builder.select(is_far, far, near)
-    shift = builder.add(builder.lshr(below, constant(SCORE_BITS)), constant(_MORE_BITS - 1))
-    rounded = builder.add(builder.lshr(fine, shift), constant(1))
+    twice = builder.select(is_far, far, near)
+    shift = builder.lshr(below, constant(SCORE_BITS))
+    rounded = builder.add(builder.lshr(twice, shift), constant(1))
     weights = builder.lshr(rounded, constant(1))
     at, align = place(4, VECTOR)
     builder.store(weights, at, align=align)

@@ -31,7 +31,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..coding.compiled import compiled
+from ..coding.compiled import borrowing
 from ..coding.processor import LANES, OF_THREE, VECTOR, can, splat
 from .gemm_inputs import putting
 
@@ -113,10 +113,11 @@ def pack(
     return packed, shifted
 
 
-@compiled
-def room(rows, weight):  # type: ignore[no-untyped-def]
+def room(
+    rows: int, weight: npt.NDArray[np.integer[Any]]
+) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32]]:
     """Room for some rows of inputs (`put_inputs`) and of sums (`product`); weight is packed."""
-    tiles, groups, _ = weight.shape
+    tiles, groups, _ = weight.shape[-3:]
     inputs = np.zeros((rows, _SIZE * groups), _INPUTS)
     return inputs, np.empty((rows, tiles * _WIDTH), np.int32)
 
@@ -192,7 +193,7 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
 _tile8, _tile4, _tile2, _tile1 = _tile(8), _tile(4), _tile(2), _tile(1)
 
 
-@compiled
+@borrowing
 def _product(x, weight, bias, out):  # type: ignore[no-untyped-def]
     rows = x.shape[0]
     for tile in range(weight.shape[0]):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ..coding.decoder import all_exhausted, open_lanes
 from .head import Head, LaneRows
 from .layers import Layer, Places
+from .numba_bodies import body_arrays
+from .numba_frames import FrameArrays, decode_frames, frame_room
 from .numba_gather import (
     embed_rows,
     gather_inputs,
@@ -23,16 +25,18 @@ from .numba_gather import (
     gather_windows,
     put,
 )
-from .numba_head import HeadArrays, decode_steps, head_arrays, stacked
+from .numba_head import HeadArrays, decode_steps, head_arrays, head_room
 from .numba_layers import (
     LayerArrays,
-    dense_alone,
+    dense_rows,
     gated_rows,
     layer_arrays,
     linear_rows,
     lstm_rows,
+    room_for,
+    stacked,
 )
-from .numba_scores import decode_alone, interval_rows, prior_rows, score_rows
+from .numba_scores import decode_rows, interval_rows, prior_rows, score_rows, table_room
 
 #: Multiply-accumulates below which a piece of work is not worth another thread.
 _WORTH_A_THREAD = 2_000_000
@@ -102,13 +106,14 @@ class Operations:
     ) -> npt.NDArray[Any]:
         n, count = places.shape
         out = np.empty((values.shape[0], frames, n, count * values.shape[3]), values.dtype)
-        gather_windows(values, places, first, out)
+        gather_windows(values, places, first, out, 0)
         return out
 
     def matches(self, symbols: Int32, a: Rows, b: Rows, first: int, frames: int, none: int) -> Int8:
         n, count = a.shape
-        out = np.empty((symbols.shape[0], frames, n, count * symbols.shape[3]), np.int8)
-        gather_matches(symbols, a, b, first, none, out)
+        planes = symbols.shape[3]
+        out = np.empty((symbols.shape[0], frames, n, count * planes), np.int8)
+        gather_matches(symbols, a * planes, b * planes, first, none, out, 0)
         return out
 
     def inputs(
@@ -126,7 +131,8 @@ class Operations:
         clips, _, _, planes = symbols.shape
         width = places.shape[1] * embedded.shape[3] + a.shape[1] * planes
         out = np.empty((clips, frames, len(places), width), np.int8)
-        gather_inputs(embedded, symbols, places, a, b, first, none, known, out)
+        pairs = a * planes, b * planes
+        gather_inputs(embedded, symbols, places, *pairs, first, none, known, out)
         return out
 
     def site_inputs(
@@ -145,7 +151,8 @@ class Operations:
         sites, width = position.shape
         width += window.shape[1] * embedded.shape[3] + a.shape[1] * planes
         out = np.empty((clips, frames, sites, width), np.int8)
-        gather_site_inputs(embedded, symbols, window, position, a, b, first, none, out)
+        pairs = a * planes, b * planes
+        gather_site_inputs(embedded, symbols, window, position, *pairs, first, none, out)
         return out
 
     def put(
@@ -166,7 +173,7 @@ class Operations:
         # As in dense.
         adds = np.empty((0, outputs), np.int32) if add is None else add
         self._split(
-            lambda s: linear_rows(rows[s], layer.weight, layer.bias, adds, s.start, out[s]),
+            lambda s: linear_rows(rows[s], layer, adds, s.start, room_for(layer), out[s]),
             len(rows),
             layer.weight.size,
         )
@@ -184,10 +191,7 @@ class Operations:
         # Without it an array of no rows is handed over, so that one version is compiled.
         adds = np.empty((0, outputs), np.int32) if add is None else add.reshape(-1, outputs)
         self._split(
-            lambda s: dense_alone(
-                *(rows[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(low, adds[s], out[s]),
-            ),
+            lambda s: dense_rows(rows[s], layer, low, adds[s], room_for(layer), out[s]),
             len(rows),
             layer.weight.size,
         )
@@ -197,10 +201,7 @@ class Operations:
         rows, width = _rows(x), len(layer.multiplier) // 2
         out = np.empty((len(rows), width), np.int8)
         self._split(
-            lambda s: gated_rows(
-                *(rows[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(tables[0], tables[1], out[s]),
-            ),
+            lambda s: gated_rows(rows[s], layer, *tables, room_for(layer), out[s]),
             len(rows),
             layer.weight.size,
         )
@@ -214,10 +215,7 @@ class Operations:
         out = np.empty((frames, rows, h.shape[1]), np.int8)
 
         def work(s: slice) -> None:
-            lstm_rows(
-                *(x, layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(tables[0], tables[1], h, c, out, s.start, s.stop),
-            )
+            lstm_rows(x, layer, *tables, h, c, room_for(layer), out, s.start, s.stop)
 
         self._split(work, rows, layer.weight.size * frames)
         return out, (h, c)
@@ -226,31 +224,27 @@ class Operations:
         self, z: Int8, layer: LayerArrays, candidates: Int32, targets: Int32
     ) -> tuple[Int32, Int32]:
         cum, freq = np.empty(len(z), np.int32), np.empty(len(z), np.int32)
-        self._split(
-            lambda s: interval_rows(
-                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(candidates[s], targets[s], cum[s], freq[s]),
-            ),
-            len(z),
-            layer.weight.size,
-        )
+        symbols = len(layer.multiplier) - candidates.shape[1]
+
+        def work(s: slice) -> None:
+            room = table_room(layer, symbols)
+            interval_rows(z[s], layer, candidates[s], targets[s], room, cum[s], freq[s])
+
+        self._split(work, len(z), layer.weight.size)
         return cum, freq
 
     def scores(self, z: Int8, layer: LayerArrays, candidates: Int32) -> Int32:
         """The scores themselves, int32 (R, symbols): for tests and reports."""
         symbols = len(layer.multiplier) - candidates.shape[1]
         out = np.empty((len(z), symbols), np.int32)
-        score_rows(z, layer.weight, layer.bias, layer.multiplier, layer.shift, candidates, out)
+        score_rows(z, layer, candidates, room_for(layer), out)
         return out
 
     def priors(self, z: Int8, layer: LayerArrays, candidates: Int32) -> npt.NDArray[np.int16]:
         symbols = len(layer.multiplier) - candidates.shape[1]
         out = np.empty((len(z), symbols), np.int16)
         self._split(
-            lambda s: prior_rows(
-                *(z[s], layer.weight, layer.bias, layer.multiplier, layer.shift),
-                *(candidates[s], out[s]),
-            ),
+            lambda s: prior_rows(z[s], layer, candidates[s], table_room(layer, symbols), out[s]),
             len(z),
             layer.weight.size,
         )
@@ -275,10 +269,8 @@ class Operations:
     ) -> Int32:
         words, state = lanes
         out = np.empty(len(z), np.int32)
-        decode_alone(
-            *(z, layer.weight, layer.bias, layer.multiplier, layer.shift),
-            *(candidates, words, state, rows.reshape(-1), out),
-        )
+        room = table_room(layer, len(layer.multiplier) - candidates.shape[1])
+        decode_rows(z, layer, candidates, words, state, rows.reshape(-1), room, out)
         return out
 
     def decode_head(
@@ -291,13 +283,59 @@ class Operations:
         rows: LaneRows,
     ) -> None:
         words, state = lanes
-        base = bases[0] if len(bases) == 1 else np.concatenate(bases, axis=1)
 
         def work(s: slice) -> None:
-            decode_steps(head, symbols[s], embedded[s], base[s], words, state, rows.lanes[s])
+            base, room = np.stack([base[s, 0] for base in bases]), head_room(head, s.stop - s.start)
+            decode_steps(head, symbols[s], embedded[s], base, words, state, rows.lanes[s], room)
 
         of_site = head.hidden.weight.size + head.output.weight.size
         self._split(work, len(symbols), len(head.sites) * of_site)
+
+    def frame(
+        self,
+        window: Rows,
+        past: tuple[Rows, Rows],
+        position: Int8,
+        body: dict[str, Any],
+        base: list[LayerArrays],
+        site_bias: list[Int32],
+        head: HeadArrays,
+    ) -> FrameArrays:
+        """What `decode_frames` takes; body: its layers, places and tables by name."""
+        a, b = (rows * len(base) for rows in past)
+        return FrameArrays(
+            *(window, position, a, b, body_arrays(body)),
+            *(stacked(base), np.stack(site_bias), head),
+        )
+
+    def decode_frames(
+        self,
+        frame: FrameArrays,
+        carried: tuple[Any, ...],
+        frames: int,
+        lanes: Any,
+        rows: LaneRows,
+    ) -> Int32:
+        """The symbols of so many frames, int32 (N, frames, S, P).
+
+        carried: the last symbols, their embeddings, and the body's state, which go on with them.
+        """
+        words, lane_state = lanes
+        symbols, embedded, *state = carried
+        clips, _, of_frame, planes = symbols.shape
+        found = np.empty((clips, frames, of_frame - 1, planes), np.int32)
+
+        def work(s: slice) -> None:
+            of_clips = tuple(_of_clips(part, clips, s) for part in state)
+            room = frame_room(frame, s.stop - s.start)
+            decode_frames(
+                *(frame, symbols[s], embedded[s], of_clips),
+                *(words, lane_state, rows.lanes[s], room, found[s]),
+            )
+
+        of_site = frame.head.hidden.weight.size + frame.head.output.weight.size
+        self._split(work, clips, frames * (of_frame - 1) * of_site)
+        return found
 
     def repeat(
         self,
@@ -322,6 +360,12 @@ class Operations:
         slices = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         for _ in self._pool.map(work, slices):
             pass
+
+
+def _of_clips(part: npt.NDArray[Any], clips: int, wanted: slice) -> npt.NDArray[Any]:
+    """What a part of so many clips' state holds of some of them."""
+    rows = len(part) // clips
+    return part[wanted.start * rows : wanted.stop * rows]
 
 
 def _rows(x: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..coding.compiled import compiled, inner
-from .gemm import room
+from ..coding.compiled import borrowing, inner
 from .head import Head
 from .numba_gather import gather_candidates, gather_inputs, put
-from .numba_layers import BLOCK, LayerArrays, dense_rows, layer_arrays
-from .numba_scores import decode_rows
+from .numba_layers import (
+    BLOCK,
+    LayerArrays,
+    Room,
+    add_row,
+    dense_row,
+    layer_arrays,
+    of_plane,
+    products,
+    room_for,
+    stacked,
+)
+from .numba_scores import TableRoom, decode_rows, table_room
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
 
 class HeadArrays(NamedTuple):
-    """A head (head.py) as compiled functions take it; layers have an axis of planes in front."""
+    """A head (head.py) as compiled functions take it; layers have an axis of planes in front.
+
+    a, b: pairs as gather_matches takes them.
+    """
 
     table: Int8
     sites: Int32
@@ -39,108 +52,86 @@ def head_arrays(head: Head) -> HeadArrays:
     )
     seen = (head.around, *head.pairs, head.candidates)
     around, a, b, candidates = (places.rows() for places in seen)
+    a, b = a * len(head.table), b * len(head.table)
     return HeadArrays(head.table, head.sites, head.starts, around, a, b, candidates, hidden, output)
 
 
-def stacked(layers: list[LayerArrays]) -> LayerArrays:
-    """Layers of one shape as one, with an axis more in front."""
-    return LayerArrays(*(np.stack(parts) for parts in zip(*layers, strict=True)))
-
-
 class HeadRoom(NamedTuple):
-    """Room for the rows of one step of a head, kept from step to step."""
+    """Room for the rows of one step of a head, kept from step to step; base: rows of the base."""
 
     x: Int8
-    add: Int32
+    base: npt.NDArray[np.int64]
     z: Int8
     candidates: Int32
-    wide: npt.NDArray[np.integer[Any]]
-    sums: Int32
+    found: Int32
+    lanes: Int32
+    hidden: Room
+    output: TableRoom
 
 
-@inner
-def head_room(head, clips, inputs):  # type: ignore[no-untyped-def]
-    """Room for the step of most sites, of so many clips; inputs: of the hidden layer."""
-    most = 0
-    for step in range(head.starts.size - 1):
-        most = max(most, clips * (head.starts[step + 1] - head.starts[step]))
-    hidden = head.hidden.multiplier.shape[1]
-    wide, sums = room(BLOCK, head.hidden.weight[0])
+def head_room(head: HeadArrays, clips: int) -> HeadRoom:
+    """Room for the step of most sites, of so many clips."""
+    most = clips * int(np.diff(head.starts).max(initial=0))
+    planes, outputs = head.output.multiplier.shape
+    hidden, places = head.hidden.multiplier.shape[1], head.candidates.shape[1]
+    width = planes * head.table.shape[2]
+    inputs = head.around.shape[1] * width + head.a.shape[1] * planes
     return HeadRoom(
-        np.empty(most * inputs, np.int8),
-        np.empty((most, hidden), np.int32),
-        np.empty((most, hidden), np.int8),
-        np.empty(most * head.candidates.shape[1], np.int32),
-        wide,
-        sums,
+        x=np.empty((most, inputs), np.int8),
+        base=np.empty(most, np.int64),
+        z=np.empty((most, hidden), np.int8),
+        candidates=np.empty((most, places), np.int32),
+        found=np.empty(most, np.int32),
+        lanes=np.empty(most, np.int32),
+        hidden=room_for(head.hidden),
+        output=table_room(head.output, outputs - places),
     )
 
 
 @inner
-def head_inputs(head, embedded, planes):  # type: ignore[no-untyped-def]
-    """Inputs of the hidden layer besides the body's."""
-    return head.around.shape[1] * embedded.shape[3] + head.a.shape[1] * planes
-
-
-@inner
 def step_rows(head, symbols, embedded, base, step, plane, space):  # type: ignore[no-untyped-def]
-    """What the output layer of a plane sees at a step's sites of all clips.
+    """What the output layer of a plane sees at a step's sites of all clips, by rows.
 
-    symbols int32 (N, F, S + 1, P), embedded int8 and base int32 (N, P, S, hidden), of the last
-    frame -> z int8 (rows, hidden) and candidates int32 (rows, C), in `space`.
+    symbols int32 (N, F, S + 1, P), embedded int8 and base int32 (P, N, S, hidden), of the last
+    frame -> z int8 (rows, hidden) and candidates int32 (rows, C), the first ones in `space`.
     """
-    clips, planes, frame = symbols.shape[0], base.shape[1], symbols.shape[1] - 1
+    planes, clips, sites, width = base.shape
+    frame, hidden = symbols.shape[1] - 1, of_plane(head.hidden, plane)
     start, stop = head.starts[step], head.starts[step + 1]
     count = stop - start
     rows = clips * count
-    inputs = head_inputs(head, embedded, planes)
-    x = space.x[: rows * inputs].reshape(clips, 1, count, inputs)
+    x, bases = space.x[:rows], base[plane].reshape(clips * sites, width)
     # Of the site itself, the planes before this one.
     known = plane if planes > 1 else 1
     gather_inputs(
         embedded, symbols, head.around[start:stop], head.a[start:stop], head.b[start:stop],
-        frame, head.table.shape[1] - 1, known, x,
+        frame, head.table.shape[1] - 1, known, x.reshape(clips, 1, count, x.shape[1]),
     )  # fmt: skip
-    add, z = space.add[:rows], space.z[:rows]
     for n in range(clips):
         for i in range(count):
-            target, given = add[n * count + i], base[n, plane, head.sites[start + i]]
-            for m in range(target.size):
-                target[m] = given[m]
-    layer = head.hidden
-    dense_rows(
-        x.reshape(rows, inputs), layer.weight[plane], layer.bias[plane], layer.multiplier[plane],
-        layer.shift[plane], 0, add, space.wide, space.sums, z,
-    )  # fmt: skip
-    places = head.candidates.shape[1]
-    candidates = space.candidates[: rows * places].reshape(rows, places)
-    gather_candidates(symbols, head.candidates[start:stop], plane, candidates)
-    return z, candidates
+            space.base[n * count + i] = n * sites + head.sites[start + i]
+    for first in range(0, rows, BLOCK):
+        for r in range(products(x, first, hidden, space.hidden)):
+            add_row(space.hidden.sums[r], bases[space.base[first + r]])
+            dense_row(space.hidden.sums[r], hidden, 0, space.z[first + r])
+    gather_candidates(symbols, head.candidates[start:stop], plane, space.candidates[:rows])
 
 
-@compiled
-def decode_steps(head, symbols, embedded, base, words, state, lanes):  # type: ignore[no-untyped-def]
+@borrowing
+def decode_steps(head, symbols, embedded, base, words, state, lanes, space):  # type: ignore[no-untyped-def]
     """head.decode_by_steps, for all clips here: their rows share each product."""
-    clips, planes, frame = symbols.shape[0], base.shape[1], symbols.shape[1] - 1
-    output = head.output
-    space = head_room(head, clips, head_inputs(head, embedded, planes))
-    wide, sums = room(BLOCK, output.weight[0])
-    scores = np.empty(output.multiplier.shape[1] - head.candidates.shape[1], np.int32)
-    freq = np.empty_like(scores)
-    all_found = np.empty(len(space.z), np.int32)
-    of_lanes = np.empty(len(space.z), np.int32)
+    clips, planes, frame = symbols.shape[0], base.shape[0], symbols.shape[1] - 1
     for step in range(head.starts.size - 1):
         start, stop = head.starts[step], head.starts[step + 1]
         count = stop - start
-        found = all_found[: clips * count]
+        rows = clips * count
+        z, candidates = space.z[:rows], space.candidates[:rows]
+        found, of_lanes = space.found[:rows], space.lanes[:rows]
         for n in range(clips):
             for i in range(count):
                 of_lanes[n * count + i] = lanes[n, start + i]
         for plane in range(planes):
-            z, candidates = step_rows(head, symbols, embedded, base, step, plane, space)
-            decode_rows(
-                z, output.weight[plane], output.bias[plane], output.multiplier[plane],
-                output.shift[plane], candidates, words, state, of_lanes, wide, sums, scores, freq,
-                found,
-            )  # fmt: skip
+            step_rows(head, symbols, embedded, base, step, plane, space)
+            output = of_plane(head.output, plane)
+            decode_rows(z, output, candidates, words, state, of_lanes, space.output, found)
             put(symbols, embedded, head.table, found, head.sites[start:stop], plane, frame)

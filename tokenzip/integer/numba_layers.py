@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..coding.compiled import compiled, inner
+from ..coding.compiled import borrowing, inner
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST
 from .gemm import ROWS, pack, product, put_inputs, room
 from .layers import Layer
@@ -32,34 +32,65 @@ def layer_arrays(layer: Layer) -> LayerArrays:
     )
 
 
-@inner
-def products(x, start, weight, bias, wide, sums):  # type: ignore[no-untyped-def]
-    """sums[r, m] = x[start + r] . weight[m] + bias[m] for a block of rows; how many these are.
+def stacked(layers: list[LayerArrays]) -> LayerArrays:
+    """Layers of one shape as one, with an axis more in front."""
+    return LayerArrays(*(np.stack(parts) for parts in zip(*layers, strict=True)))
 
-    wide and sums are room for a block.
-    """
+
+@inner
+def of_plane(layers, plane):  # type: ignore[no-untyped-def]
+    """One of stacked layers."""
+    return LayerArrays(
+        layers.weight[plane], layers.bias[plane], layers.multiplier[plane], layers.shift[plane]
+    )
+
+
+class Room(NamedTuple):
+    """Room for a block of rows: inputs as gemm.py takes them, and sums."""
+
+    inputs: npt.NDArray[np.integer[Any]]
+    sums: npt.NDArray[np.int32]
+
+
+def room_for(layer: LayerArrays) -> Room:
+    """Room for a block's product with the weights of a layer, or of stacked ones."""
+    return Room(*room(BLOCK, layer.weight))
+
+
+@inner
+def products(x, start, layer, space):  # type: ignore[no-untyped-def]
+    """space.sums[r, m] = x[start + r] . weight[m] + bias[m] for a block of rows: their number."""
     count = min(BLOCK, x.shape[0] - start)
     for r in range(count):
-        put_inputs(wide[r], 0, x[start + r])
-    product(wide[:count], weight, bias, sums)
+        put_inputs(space.inputs[r], 0, x[start + r])
+    multiply(layer, count, space)
     return count
 
 
-@compiled
-def linear_rows(x, weight, bias, adds, first, out):  # type: ignore[no-untyped-def]
+@inner
+def multiply(layer, count, space):  # type: ignore[no-untyped-def]
+    """space.sums of as many rows of space.inputs."""
+    product(space.inputs[:count], layer.weight, layer.bias, space.sums)
+
+
+@borrowing
+def linear_rows(x, layer, adds, first, space, out):  # type: ignore[no-untyped-def]
     """adds (S, outputs) or (0, outputs); to row r here comes the one of row (first + r) % S."""
-    wide, sums = room(BLOCK, weight)
     for start in range(0, x.shape[0], BLOCK):
-        count = products(x, start, weight, bias, wide, sums)
+        count = products(x, start, layer, space)
         # Not as slices, which numba copies entry by entry.
         for r in range(count):
-            row, target = sums[r], out[start + r]
+            row, target = space.sums[r], out[start + r]
             if adds.shape[0]:
-                extra = adds[(first + start + r) % adds.shape[0]]
-                for m in range(target.size):
-                    row[m] += extra[m]
+                add_row(row, adds[(first + start + r) % adds.shape[0]])
             for m in range(target.size):
                 target[m] = row[m]
+
+
+@inner
+def add_row(sums, extra):  # type: ignore[no-untyped-def]
+    for m in range(extra.size):
+        sums[m] += extra[m]
 
 
 @inner
@@ -68,32 +99,28 @@ def scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
     return (np.int64(value) * multiplier + half) >> shift
 
 
-@compiled
-def dense_alone(x, weight, bias, multiplier, shift, low, add, out):  # type: ignore[no-untyped-def]
-    wide, sums = room(BLOCK, weight)
-    dense_rows(x, weight, bias, multiplier, shift, low, add, wide, sums, out)
-
-
-@compiled
-def dense_rows(x, weight, bias, multiplier, shift, low, add, wide, sums, out):  # type: ignore[no-untyped-def]
+@borrowing
+def dense_rows(x, layer, low, add, space, out):  # type: ignore[no-untyped-def]
     for start in range(0, x.shape[0], BLOCK):
-        count = products(x, start, weight, bias, wide, sums)
+        count = products(x, start, layer, space)
         for r in range(count):
-            row, target = sums[r], out[start + r]
             if add.shape[0]:
-                extra = add[start + r]
-                for m in range(target.size):
-                    row[m] += extra[m]
-            for m in range(target.size):
-                y = scaled(row[m], multiplier[m], shift)
-                target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+                add_row(space.sums[r], add[start + r])
+            dense_row(space.sums[r], layer, low, out[start + r])
 
 
 @inner
-def _arguments(sums, multiplier, shift):  # type: ignore[no-untyped-def]
+def dense_row(sums, layer, low, target):  # type: ignore[no-untyped-def]
+    for m in range(target.size):
+        y = scaled(sums[m], layer.multiplier[m], layer.shift)
+        target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+
+
+@inner
+def _arguments(sums, layer):  # type: ignore[no-untyped-def]
     """A row's sums become places in the tables of sigmoid and tanh."""
-    for m in range(multiplier.size):
-        y = scaled(sums[m], multiplier[m], shift)
+    for m in range(layer.multiplier.size):
+        y = scaled(sums[m], layer.multiplier[m], layer.shift)
         y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
         sums[m] = np.int32(y) + np.int32(GATE_LIMIT)
 
@@ -104,34 +131,37 @@ def _gate(opening, value):  # type: ignore[no-untyped-def]
     return min((opening * value + np.int32(1 << 22)) >> 23, np.int32(LARGEST))
 
 
-@compiled
-def gated_rows(x, weight, bias, multiplier, shift, sigmoid, tanh, out):  # type: ignore[no-untyped-def]
-    width = out.shape[1]
-    wide, sums = room(BLOCK, weight)
+@borrowing
+def gated_rows(x, layer, sigmoid, tanh, space, out):  # type: ignore[no-untyped-def]
     for start in range(0, x.shape[0], BLOCK):
-        count = products(x, start, weight, bias, wide, sums)
+        count = products(x, start, layer, space)
         for r in range(count):
-            gates, target = sums[r], out[start + r]
-            _arguments(gates, multiplier, shift)
-            for d in range(width):
-                target[d] = _gate(sigmoid[np.uint32(gates[d])], tanh[np.uint32(gates[width + d])])
+            gate_row(space.sums[r], layer, sigmoid, tanh, out[start + r])
 
 
-@compiled
-def lstm_rows(x, weight, bias, multiplier, shift, sigmoid, tanh, h, c, out, begin, end):  # type: ignore[no-untyped-def]
+@inner
+def gate_row(gates, layer, sigmoid, tanh, target):  # type: ignore[no-untyped-def]
+    """One row's activations from its sums, which are used up."""
+    _arguments(gates, layer)
+    width = target.size
+    for d in range(width):
+        target[d] = _gate(sigmoid[np.uint32(gates[d])], tanh[np.uint32(gates[width + d])])
+
+
+@borrowing
+def lstm_rows(x, layer, sigmoid, tanh, h, c, space, out, begin, end):  # type: ignore[no-untyped-def]
     """Rows begin .. end - 1 of all frames; h and c are the state, before and after."""
     inputs, width = x.shape[2], h.shape[1]
-    wide, sums = room(BLOCK, weight)
     for start in range(begin, end, BLOCK):
         count = min(BLOCK, end - start)
         for t in range(x.shape[0]):
             for r in range(count):
-                put_inputs(wide[r], 0, x[t, start + r])
-                put_inputs(wide[r], inputs, h[start + r])
-            product(wide[:count], weight, bias, sums)
+                put_inputs(space.inputs[r], 0, x[t, start + r])
+                put_inputs(space.inputs[r], inputs, h[start + r])
+            multiply(layer, count, space)
             for r in range(count):
-                gates = sums[r]
-                _arguments(gates, multiplier, shift)
+                gates = space.sums[r]
+                _arguments(gates, layer)
                 _cell(gates, sigmoid, tanh, c[start + r], h[start + r])
                 target, hidden = out[t, start + r], h[start + r]
                 for d in range(width):

@@ -130,9 +130,8 @@ def learn_lists(lists, experts, rows, levels, begins, said, gains, freq, x, plac
 
 
 @inner
-def score_classes(counts, experts, rows, plane, mass, alpha, score, levels, growth):  # type: ignore[no-untyped-def]
+def score_classes(counts, experts, rows, plane, mass, alpha, base, score, levels, growth):  # type: ignore[no-untyped-def]
     """Score every class by every context; growth int16 (R, K) is kept for the gradient."""
-    base = np.empty(mass.size, np.int32)
     score[:] = 0
     for k in range(mass.size):
         steps = np.int64(MOST_STEPS)

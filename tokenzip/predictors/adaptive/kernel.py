@@ -212,7 +212,8 @@ def _last_distribution(state, scratch, class_rows, mixed_rows, plane, pattern, b
     _class_masses(scratch.first_freq, symbol_class, scratch.mass)
     score_classes(
         state.class_counts, state.class_experts, class_rows, plane, scratch.mass,
-        state.tuning.class_alpha, scratch.class_score, scratch.class_levels, scratch.class_growth,
+        state.tuning.class_alpha, scratch.class_base, scratch.class_score, scratch.class_levels,
+        scratch.class_growth,
     )  # fmt: skip
     best_freq = scratch.first_freq[best]
     _begin_last(

@@ -149,6 +149,7 @@ class Scratch(NamedTuple):
     score: Array  # int32 (A,)
     steps: Array  # int32 (A,): sharpened scores, 0 for the best
     class_score: Array  # int32 (K,)
+    class_base: Array
     mass: Array  # int64 (K,): probability of each class
     first_drop: Array  # int16 (A,): steps below the best before sharpening; likewise last_drop
     last_drop: Array
@@ -313,6 +314,7 @@ def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch
         score=symbols(),
         steps=symbols(),
         class_score=np.zeros(classes, np.int32),
+        class_base=np.zeros(classes, np.int32),
         mass=np.zeros(classes, np.int64),
         first_drop=np.zeros(alphabet, np.int16),
         last_drop=np.zeros(alphabet, np.int16),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from ..lanes import split_lanes
 from ..network.batch import lane_rows, payload_of
 from ..network.network import Network
 from .head_learner import Frames, head_learner
-from .kernel import decode_frame, decode_rows
+from .kernel import StepRoom, decode_frame, decode_rows, step_room
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
 #: version 1 networks do not learn, and classes are learned from the clip.
@@ -175,7 +175,9 @@ class HybridCoder:
         nothing = network.nothing(1)
         symbols = network.no_symbols(1, HISTORY + 1)
         embedded = network.embed(symbols)
-        decode = self._decode_at_once if self._ops.name == "numba" else self._decode_by_steps
+        decode = self._decode_by_steps
+        if self._ops.name == "numba":
+            decode = partial(self._decode_at_once, step_room(network.decoder))
         waiting: list[Frames] = []
         for t in range(len(chunk.coded)):
             network = self._network
@@ -192,16 +194,22 @@ class HybridCoder:
             symbols, embedded = network.moved_on(symbols, embedded, nothing)
 
     def _decode_at_once(
-        self, chunk: _Chunk, t: int, symbols: Any, embedded: Any, bases: list[Any]
+        self,
+        room: StepRoom,
+        chunk: _Chunk,
+        t: int,
+        symbols: Any,
+        embedded: Any,
+        bases: list[Any],
     ) -> bool:
         """Frame t in one compiled loop; whether the words can come from an encoder."""
         learner = self._learner
-        base = bases[0] if len(bases) == 1 else np.concatenate(bases, axis=1)
+        base = np.stack([of_plane[:, 0] for of_plane in bases])
         return bool(
             decode_frame(
                 *(self._network.decoder, symbols, embedded, base, learner.state, learner.layout),
                 *(learner.scratch, learner.block, chunk.coded, t, chunk.words, chunk.lanes),
-                chunk.rows.lanes,
+                *(chunk.rows.lanes, room),
             )
         )
 

@@ -5,9 +5,12 @@ Everything is integer, and sums do not depend on the order of their terms (FORMA
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
-from tokenzip.coding.compiled import compiled, inner
+import numpy as np
+import numpy.typing as npt
+
+from tokenzip.coding.compiled import borrowing, inner
 from tokenzip.integer import LARGEST
 from tokenzip.integer.gemm import product, put_inputs, room
 from tokenzip.integer.numba_layers import BLOCK
@@ -28,6 +31,26 @@ _HALF_RATE = np.int64(1 << (RATE_BITS - 1))
 _TOGETHER = BLOCK // 2
 
 
+class GradientRoom(NamedTuple):
+    """Room for what add_gradient works out, of a plane's A + C outputs."""
+
+    inputs: npt.NDArray[np.integer[Any]]  # of products, and their
+    sums: npt.NDArray[np.int32]
+    weighed: npt.NDArray[np.int32]  # (A + C,), errors, and their two parts:
+    high: npt.NDArray[np.int8]
+    low: npt.NDArray[np.int8]
+    steps: npt.NDArray[np.int32]  # (hidden, rows)
+
+
+def gradient_room(
+    weight: npt.NDArray[np.integer[Any]], outputs: int, hidden: int, rows: int
+) -> GradientRoom:
+    """Room for so many rows; weight: the packed output layer the other way round."""
+    high, low = (np.empty(outputs, np.int8) for _ in range(2))
+    weighed, steps = np.empty(outputs, np.int32), np.empty((hidden, rows), np.int32)
+    return GradientRoom(*room(2 * _TOGETHER, weight), weighed, high, low, steps)
+
+
 @inner
 def _weighed(error, share):  # type: ignore[no-untyped-def]
     weighed = (np.int32(error) * share + np.int32(1 << 14)) >> np.int32(15)
@@ -35,9 +58,9 @@ def _weighed(error, share):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _put_errors(errors, candidates, shares, all_weighed, high, low):  # type: ignore[no-untyped-def]
-    """The weighed errors of all outputs, of symbols and then of bonuses, in two parts."""
-    symbols = errors.size
+def _weigh_errors(errors, candidates, shares, space):  # type: ignore[no-untyped-def]
+    """The errors of all outputs, of symbols and then of bonuses, weighed and in two parts."""
+    symbols, all_weighed = errors.size, space.weighed
     for s in range(symbols):
         all_weighed[s] = _weighed(errors[s], shares[s])
     for i in range(candidates.size):
@@ -47,13 +70,13 @@ def _put_errors(errors, candidates, shares, all_weighed, high, low):  # type: ig
         all_weighed[symbols + i] = _weighed(error, shares[symbols + i])
     for s in range(all_weighed.size):
         part = (all_weighed[s] + np.int32(64)) >> np.int32(7)
-        high[s] = part
-        low[s] = all_weighed[s] - (part << np.int32(7))
+        space.high[s] = part
+        space.low[s] = all_weighed[s] - (part << np.int32(7))
 
 
-@compiled
+@borrowing
 def add_gradient(  # type: ignore[no-untyped-def]
-    errors, x, z, candidates, shares, weight, bias, rate, most, gradient
+    errors, x, z, candidates, shares, weight, bias, rate, most, space, gradient
 ):
     """Add to `gradient`, int32 (hidden, K), what R symbols of a plane teach.
 
@@ -63,16 +86,13 @@ def add_gradient(  # type: ignore[no-untyped-def]
     rate int64 (hidden,); most: the largest step of one symbol.
     """
     rows, hidden = z.shape
-    wide, sums = room(2 * _TOGETHER, weight)
-    all_weighed = np.empty(shares.size, np.int32)
-    high, low = np.empty(shares.size, np.int8), np.empty(shares.size, np.int8)
-    steps = np.empty((hidden, rows), np.int32)
+    wide, sums, steps = space.inputs, space.sums, space.steps
     for start in range(0, rows, _TOGETHER):
         count = min(_TOGETHER, rows - start)
         for r in range(count):
-            _put_errors(errors[start + r], candidates[start + r], shares, all_weighed, high, low)
-            put_inputs(wide[2 * r], 0, high)
-            put_inputs(wide[2 * r + 1], 0, low)
+            _weigh_errors(errors[start + r], candidates[start + r], shares, space)
+            put_inputs(wide[2 * r], 0, space.high)
+            put_inputs(wide[2 * r + 1], 0, space.low)
         product(wide[: 2 * count], weight, bias, sums)
         for r in range(count):
             for j in range(hidden):
@@ -91,7 +111,7 @@ def add_gradient(  # type: ignore[no-untyped-def]
                     target[k] += step * np.int32(row[k])
 
 
-@compiled
+@borrowing
 def follow_gradient(gradient, rate, first, fine, weight):  # type: ignore[no-untyped-def]
     """Take a step, after which the gradient is 0 again.
 

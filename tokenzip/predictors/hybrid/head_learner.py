@@ -20,7 +20,7 @@ from ...integer.layers import Layer
 from ...models.bounds import PRODUCT_LIMIT, SUM_LIMIT
 from ...models.geometry import Geometry
 from ..network.network import Network
-from .gradient import FINE_BITS, add_gradient, follow_gradient
+from .gradient import FINE_BITS, add_gradient, follow_gradient, gradient_room
 
 #: Weights change when a plane has seen so many symbols or more, whole frames.
 LEAST_ROWS = 32
@@ -90,6 +90,9 @@ class HeadLearner:
             _plane(hidden, site_bias, output, geometry.symbols)
             for hidden, site_bias, output in network.head_layers
         ]
+        plane, rows = self._planes[0], self.period * geometry.sites
+        weight, _ = plane.backwards
+        self._room = gradient_room(weight, plane.shares.size, len(plane.rate), rows)
         self.reset()
 
     def reset(self) -> None:
@@ -112,7 +115,7 @@ class HeadLearner:
                 errors[number : len(z) * len(self._planes) : len(self._planes)],
                 np.concatenate([features, x], axis=1),
                 *(z, candidates, plane.shares, *plane.backwards, plane.rate, self._most),
-                plane.gradient,
+                *(self._room, plane.gradient),
             )
             follow_gradient(plane.gradient, plane.rate, plane.first, plane.fine, plane.weight)
         self.network = self.network.with_hidden([plane.weight for plane in self._planes])

@@ -6,19 +6,23 @@ wavefronts, in which a network decodes, or in raster order, in which the encoder
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from tokenzip.coding.compiled import compiled
+import numpy as np
+import numpy.typing as npt
+
+from tokenzip.coding.compiled import borrowing
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.tables import symbol_at
 from tokenzip.integer.numba_gather import put
-from tokenzip.integer.numba_head import head_inputs, head_room, step_rows
+from tokenzip.integer.numba_head import HeadArrays, HeadRoom, head_room, step_rows
+from tokenzip.integer.numba_layers import of_plane
 from tokenzip.integer.numba_scores import prior_rows
 
 from ..adaptive.kernel import end_block, learn, predict
 
 
-@compiled
+@borrowing
 def decode_rows(mixer, layout, scratch, block, coded, t, priors, places, words, lanes, rows, found):  # type: ignore[no-untyped-def]
     """Decode one symbol for each of some places of frame t, by their priors.
 
@@ -40,29 +44,42 @@ def decode_rows(mixer, layout, scratch, block, coded, t, priors, places, words, 
     return True
 
 
-@compiled
+class StepRoom(NamedTuple):
+    """Room for a step of `decode_frame`: the head's, and priors and places of its sites."""
+
+    head: HeadRoom
+    priors: npt.NDArray[np.int16]
+    places: npt.NDArray[np.int64]
+
+
+def step_room(head: HeadArrays) -> StepRoom:
+    """Room for decoding frames of one clip."""
+    of_head = head_room(head, 1)
+    symbols, most = len(of_head.output.scores), len(of_head.found)
+    return StepRoom(of_head, np.empty((most, symbols), np.int16), np.empty(most, np.int64))
+
+
+@borrowing
 def decode_frame(  # type: ignore[no-untyped-def]
-    head, symbols, embedded, base, mixer, layout, scratch, block, coded, t, words, lanes, rows
-):
+    head, symbols, embedded, base, mixer, layout, scratch, block, coded, t, words, lanes, rows,
+    space,
+):  # fmt: skip
     """integer/head.decode_by_steps for one clip, with the mixer between scores and lanes.
 
     rows int32 (1, S): the lane of every site, in the order of wavefronts.
     """
-    planes, frame, output = base.shape[1], symbols.shape[1] - 1, head.output
-    space = head_room(head, 1, head_inputs(head, embedded, planes))
-    all_found = np.empty(len(space.z), np.int32)
-    all_priors = np.empty((len(space.z), layout.alphabet), np.int16)
+    planes, frame = base.shape[0], symbols.shape[1] - 1
     for step in range(head.starts.size - 1):
         start, stop = head.starts[step], head.starts[step + 1]
         sites = head.sites[start:stop]
-        found, priors = all_found[: sites.size], all_priors[: sites.size]
+        z, candidates = space.head.z[: sites.size], space.head.candidates[: sites.size]
+        found, priors = space.head.found[: sites.size], space.priors[: sites.size]
+        places = space.places[: sites.size]
         for plane in range(planes):
-            z, candidates = step_rows(head, symbols, embedded, base, step, plane, space)
-            prior_rows(
-                z, output.weight[plane], output.bias[plane], output.multiplier[plane],
-                output.shift[plane], candidates, priors,
-            )  # fmt: skip
-            places = sites.astype(np.int64) * np.int64(planes) + np.int64(plane)
+            step_rows(head, symbols, embedded, base, step, plane, space.head)
+            prior_rows(z, of_plane(head.output, plane), candidates, space.head.output, priors)
+            for i in range(sites.size):
+                places[i] = np.int64(sites[i]) * np.int64(planes) + np.int64(plane)
             if not decode_rows(
                 mixer, layout, scratch, block, coded, t, priors, places, words, lanes,
                 rows[0, start:stop], found,

@@ -22,6 +22,11 @@ from ..lanes import join_lanes, split_lanes
 from .network import Network
 
 Tokens = npt.NDArray[np.uint16]
+Symbols = npt.NDArray[np.int32]
+Carried = tuple[Any, ...]
+
+#: Symbols that are decoded in one compiled loop: about a second, for it cannot be interrupted.
+SYMBOLS_AT_ONCE = 1 << 18
 
 #: Rows (symbols of all chunks) that the encoder computes in one go: bounds the working memory.
 ENCODE_ROWS = 1 << 15
@@ -93,11 +98,11 @@ def _decode_batch(
     for start, stop, active in _runs(lengths, max(lengths, default=1)):
         state, symbols, embedded = network.first(state, active), symbols[:active], embedded[:active]
         rows = ops.lane_rows(lane_rows(geometry, lane_counts[:active]))
-        frame = _frame(network, ops, active, lanes, rows)
-        carried, decoded = ops.repeat(frame, (symbols, embedded, *state), stop - start)
+        carried = symbols, embedded, *state
+        decode = _decode_at_once if ops.name == "numba" else _decode_by_frames
+        carried, of_run = decode(network, ops, carried, stop - start, lanes, rows)
         symbols, embedded, *rest = carried
         state = tuple(rest)
-        of_run = ops.numpy(ops.stack(decoded, 1))
         for i in range(active):
             found[i][start:stop] = of_run[i]
     if not ops.lanes_exhausted(lanes):
@@ -108,17 +113,27 @@ def _decode_batch(
     return tokens
 
 
-def _frame(
-    network: Network, ops: Any, active: int, lanes: Any, rows: Any
-) -> Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], Any]]:
-    """The decoding of one frame of all active chunks, as ops.repeat takes it.
+def _decode_by_frames(
+    network: Network, ops: Any, carried: Carried, frames: int, lanes: Any, rows: Any
+) -> tuple[Carried, Symbols]:
+    """What is carried after so many frames of all active chunks, and their symbols.
 
     Carried from frame to frame: the last symbols, their embeddings, and the network's state.
+    Symbols: int32 (N, frames, S, P).
     """
+    frame = _frame(network, ops, len(carried[0]), lanes, rows)
+    carried, decoded = ops.repeat(frame, carried, frames)
+    return carried, ops.numpy(ops.stack(decoded, 1))
+
+
+def _frame(
+    network: Network, ops: Any, active: int, lanes: Any, rows: Any
+) -> Callable[[Carried], tuple[Carried, Any]]:
+    """The decoding of one frame of all active chunks, as ops.repeat takes it."""
     sites = network.geometry.sites
     nothing = network.nothing(active)
 
-    def frame(carried: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    def frame(carried: Carried) -> tuple[Carried, Any]:
         symbols, embedded, *state = carried
         after = network.decode_frame(symbols, embedded, tuple(state), lanes, rows)
         # A copy, so that no output keeps all the frames that it was decoded among.
@@ -126,6 +141,19 @@ def _frame(
         return (*network.moved_on(symbols, embedded, nothing), *after), decoded
 
     return frame
+
+
+def _decode_at_once(
+    network: Network, ops: Any, carried: Carried, frames: int, lanes: Any, rows: Any
+) -> tuple[Carried, Symbols]:
+    """The same in compiled loops, which go on with the arrays that they are given."""
+    geometry, clips = network.geometry, len(carried[0])
+    most = max(1, SYMBOLS_AT_ONCE // (clips * geometry.sites * geometry.planes))
+    parts = [
+        ops.decode_frames(network.frame, carried, min(most, frames - start), lanes, rows)
+        for start in range(0, frames, most)
+    ]
+    return carried, np.concatenate(parts, 1)
 
 
 def _runs(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int, int]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from ...integer import LARGEST
 from ...integer.layers import Places
 from ...models import CONV_SPACE, CONV_TIMES, Model
@@ -19,6 +21,9 @@ State = tuple[Array, ...]
 
 
 class Body(Protocol):
+    #: Layers, places and tables by name, in a backend's arrays.
+    parts: dict[str, Any]
+
     def begin(self, clips: int) -> State:
         """The state before the first frame."""
 
@@ -41,6 +46,7 @@ class Lstm:
         self._sites, self._width = model.spec.geometry.sites, model.spec.state
         self._layer = ops.layer(layer(model.tensors, "lstm"))
         self._tables = _tables(model, ops)
+        self.parts = {"lstm": self._layer, **_by_name(self._tables)}
 
     def begin(self, clips: int) -> State:
         shape = (clips * self._sites, self._width)
@@ -82,6 +88,11 @@ class Conv3d:
         places = list(CONV_SPACE)
         site = neighbour_sites(spec.geometry, places)
         self._around = ops.places(Places.around(places, site, spec.geometry.sites))
+        near, far = (ops.array(np.array(times, np.int64)) for times in CONV_TIMES)
+        self.parts = {
+            **{**self._layers, "near": near, "far": far, "around": self._around},
+            **_by_name(self._tables),
+        }
 
     def begin(self, clips: int) -> State:
         return tuple(
@@ -114,6 +125,10 @@ class Conv3d:
         all_frames = ops.concatenate([kept, x], 1)
         inputs = [all_frames[:, span - t : span - t + frames] for t in times]
         return self._gated(name, ops.concatenate(inputs, 3)), ops.contiguous(all_frames[:, frames:])
+
+
+def _by_name(tables: tuple[Array, Array]) -> dict[str, Array]:
+    return {"sigmoid": tables[0], "tanh": tables[1]}
 
 
 def _tables(model: Model, ops: Any) -> tuple[Array, Array]:

@@ -182,6 +182,15 @@ class Network:
         )
         return self._ops.head(head)
 
+    @cached_property
+    def frame(self) -> Any:
+        """All that a backend that decodes frames in one go wants (`ops.decode_frames`)."""
+        base, site_bias = zip(*(head.of_body for head in self._heads), strict=True)
+        return self._ops.frame(
+            *(self._window, self._past, self._position, self._body.parts),
+            *(base, site_bias, self.decoder),
+        )
+
     def embed(self, symbols: Array) -> Array:
         return self._ops.embed(self._embedding, symbols)
 
@@ -200,6 +209,7 @@ class Network:
     def with_hidden(self, weights: Sequence[npt.NDArray[np.int8]]) -> Network:
         """This network with other weights, int8 (hidden, K), of the heads' hidden layers."""
         other = copy(self)
+        other.__dict__.pop("frame", None)
         other._heads = [
             head.with_weight(weight) for head, weight in zip(self._heads, weights, strict=True)
         ]
@@ -249,6 +259,7 @@ class _Head:
         self._body = self._ops.layer(_part(whole, slice(0, state), whole.bias))
         self.hidden_layer = _part(whole, slice(state, None), np.zeros_like(whole.bias))
         self.hidden = self._ops.layer(self.hidden_layer)
+        self.of_body = self._body, self._site_bias
 
     def with_weight(self, weight: npt.NDArray[np.int8]) -> _Head:
         """This head with another weight of the hidden layer."""

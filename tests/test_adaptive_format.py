@@ -34,7 +34,7 @@ from tokenzip.predictors.adaptive import (
     state,
 )
 from tokenzip.predictors.adaptive.contexts import Geometry, context_set, geometry
-from tokenzip.predictors.hybrid.coder import HYBRID
+from tokenzip.predictors.hybrid.coder import TUNING
 
 #: Where the code has each constant of FORMAT.md.
 WHERE: dict[str, tuple[Any, str]] = {
@@ -256,7 +256,7 @@ class TestLogarithms:
         """As computed for tables, and as looked up for arrays, within the table looked up in."""
         alphas = [
             getattr(tuning, name)
-            for tuning in (state.ADAPTIVE, HYBRID)
+            for tuning in (state.ADAPTIVE, *TUNING.values())
             for name in ("token_alpha", "mixed_alpha", "class_alpha")
         ]
         for prior in range(-max(alphas), tables.MOST_STEPS - min(alphas) + 1):

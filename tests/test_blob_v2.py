@@ -32,6 +32,7 @@ from make_bundled_fixtures import (
     path,
     path_for,
     tokens_for,
+    writing,
 )
 from make_fixtures import assert_same, described
 
@@ -239,11 +240,16 @@ def test_fields_changed_under_a_right_checksum() -> None:
     assert varint(NUMBER) in fields[:8]
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_models_that_come_with_tokenzip_decode_what_they_always_did(entry: Bundled) -> None:
-    blob, tokens = path_for(entry).read_bytes(), tokens_for(entry)
+def test_models_that_come_with_tokenzip_decode_what_they_always_did(
+    entry: Bundled, version: int
+) -> None:
+    blob, tokens = path_for(entry, version).read_bytes(), tokens_for(entry)
     info = tokenzip.inspect(blob)
     assert (info.version, info.predictor, info.bundled) == (2, "hybrid", entry.number)
     again = tokenzip.decode(blob)
     assert np.array_equal(again, tokens) and again.dtype == tokens.dtype
-    assert tokenzip.encode(tokens, model=entry.name) == blob
+    assert info.parameters == bytes([version])
+    with writing(version):
+        assert tokenzip.encode(tokens, model=entry.name) == blob

@@ -172,9 +172,9 @@ def blob_of(model: Model, tokens: np.ndarray, payload: bytes, crc: int, **fields
     shape = fields.pop("shape", tokens.shape)
     identity = fields.pop("identity", model.identity)
     grid = CodedGrid(shape, tokens.dtype, alphabet, None, (chunk,))
+    fields = {"predictor": "hybrid", **fields}
     settings: dict[str, Any] = {
-        "predictor": "hybrid",
-        "parameters": b"\1",
+        "parameters": b"\2" if fields["predictor"] == "hybrid" else b"\1",
         "model": identity,
         **fields,
     }
@@ -201,9 +201,9 @@ class TestLies:
         wanted = tokenzip.encode(small_grid(), model=model, predictor=predictor)
         assert self.good(model, how) == wanted
 
-    @pytest.mark.parametrize("parameters", [b"", b"\0", b"\1\1", b"\2", b"\xff", bytes(50)])
+    @pytest.mark.parametrize("parameters", [b"", b"\0", b"\1\1", b"\3", b"\xff", bytes(50)])
     def test_parameters(self, model: Model, how: str, parameters: bytes) -> None:
-        kind = UnsupportedVersionError if parameters in (b"\2", b"\xff") else CorruptError
+        kind = UnsupportedVersionError if parameters in (b"\3", b"\xff") else CorruptError
         with pytest.raises(kind):
             tokenzip.decode(self.good(model, how, parameters=parameters), model=model)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.options import DefaultOptions
 
 #: Parts of the package that hold compiled functions.
 _PARTS = ("coding", "integer", "predictors")
@@ -45,8 +46,11 @@ def inner(function: Callable[..., Any]) -> Callable[..., Any]:
 def _compiled(
     function: Callable[..., Any], *, from_python: bool, counts: bool
 ) -> Callable[..., Any]:
-    # Said of either kind, for else a function does as the one that calls it first.
-    options: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": counts}
+    options: dict[str, Any] = {"no_cfunc_wrapper": True}
+    # An option that numba keeps to itself: a numba without it counts, and is slower.
+    if hasattr(DefaultOptions, "_nrt"):
+        # Said of either kind, for else a function does as the one that calls it first.
+        options["_nrt"] = counts
     if not from_python:
         options["no_cpython_wrapper"] = True
     try:

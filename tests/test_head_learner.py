@@ -18,6 +18,7 @@ from reference.network_decoder import read_model_file
 
 import tokenzip
 from tokenzip.coding.tables import tables_from_scores
+from tokenzip.integer.head import SeenByOutput
 from tokenzip.models import HISTORY, Geometry, Model, new_spec
 from tokenzip.models.blank import blank_model
 from tokenzip.predictors.hybrid import HybridCoder
@@ -25,7 +26,6 @@ from tokenzip.predictors.hybrid import head_learner as head_learner_module
 from tokenzip.predictors.hybrid.head_learner import (
     LEAST_ROWS,
     MOST_ERRORS,
-    Frames,
     HeadLearner,
     head_learner,
 )
@@ -48,8 +48,8 @@ def changed(model: Model, **tensors: Any) -> Model:
     return Model(model.spec, {**model.tensors, **named}, {})
 
 
-def seen_by(network: Network, tokens: np.ndarray) -> tuple[Frames, np.ndarray]:
-    """What heads see in all frames, and the errors of the network's own tables."""
+def seen_by(network: Network, tokens: np.ndarray) -> tuple[Any, list[SeenByOutput], np.ndarray]:
+    """The body's output in all frames, what heads see, and the errors of the network's tables."""
     symbols = network.geometry.to_symbols(tokens)
     history = network.followed(network.no_symbols(1, HISTORY), symbols[None])
     embedded, features, _ = network.look(history, network.begin(1))
@@ -62,7 +62,7 @@ def seen_by(network: Network, tokens: np.ndarray) -> tuple[Frames, np.ndarray]:
         freq = np.diff(tables_from_scores(scores).astype(np.int64), axis=1)
         freq[np.arange(len(freq)), flat_symbols[rows]] -= 2**24
         errors[rows] = (freq + 2**9) >> 10
-    return Frames(features, planes), errors
+    return features, planes, errors
 
 
 @pytest.mark.parametrize(("frame", "alphabet", "frames"), [((3, 5), 40, 2), ((4,), 30, 9)])
@@ -83,8 +83,7 @@ def test_a_step_is_the_gradient_of_the_twin(
     tokens = calm_tokens((frames, *frame), alphabet, 1, "uint16")
     learner = learner_of(export(twin))
     before = [plane.fine.copy() for plane in learner._planes]
-    seen, errors = seen_by(learner.network, tokens)
-    learner.learn([seen], errors)
+    learner.learn(*seen_by(learner.network, tokens))
 
     geometry = spec.geometry
     shape = (HISTORY + frames, geometry.height, geometry.width, geometry.planes)
@@ -111,7 +110,7 @@ def test_it_learns_what_the_network_does_not_know() -> None:
     coder.encode(clip.astype(np.uint16))
     steps = []
     for network in (coder._trained, coder._network):
-        priors = NUMBA.numpy(network.priors(seen_by(network, clip.astype(np.uint16))[0].planes))
+        priors = NUMBA.numpy(network.priors(seen_by(network, clip.astype(np.uint16))[1]))
         steps.append(priors[np.arange(clip.size), 0, clip.reshape(-1)].mean())
     assert steps[1] < 0.8 * steps[0]
 
@@ -138,9 +137,9 @@ def test_when_it_learns(
     learned: list[int] = []
     learn = HeadLearner.learn
 
-    def counting(self: HeadLearner, seen: list[Frames], errors: np.ndarray) -> None:
-        learned.append(sum(len(part.planes[0].z) for part in seen))
-        learn(self, seen, errors)
+    def counting(self: HeadLearner, features: Any, seen: Any, errors: np.ndarray) -> None:
+        learned.append(len(seen[0].z))
+        learn(self, features, seen, errors)
 
     monkeypatch.setattr(HeadLearner, "learn", counting)
     payload = coder.encode(clip)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...coding.decoder import all_exhausted, open_lanes
 from ...errors import CorruptError
-from ...integer.head import LaneRows, decode_by_steps
+from ...integer.head import LaneRows, SeenByOutput, decode_by_steps
 from ...models import HISTORY, Model
 from ...models.geometry import Geometry
 from ...models.steps import lane_count, wavefronts
@@ -26,7 +26,7 @@ from ..adaptive.state import Tuning
 from ..lanes import split_lanes
 from ..network.batch import lane_rows, payload_of
 from ..network.network import Network
-from .head_learner import Frames, head_learner
+from .head_learner import head_learner
 from .kernel import StepRoom, decode_frame, decode_rows, step_room
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
@@ -158,15 +158,25 @@ class HybridCoder:
                 seen = list(network.seen(history, embedded, features))
                 priors = ops.numpy(network.priors(seen)).reshape(run.size, geometry.symbols)
                 learner.encode(cum, freq, priors)
-                self._learn([Frames(features, seen)])
+                self._learn(features, seen)
                 history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
         return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
 
-    def _learn(self, frames: list[Frames]) -> None:
+    def _learn(self, features: Any, seen: Sequence[SeenByOutput]) -> None:
         """Let the network learn from the last frames, all since it did so before."""
         if self._heads is not None:
-            self._heads.learn(frames, self._learner.block.errors)
+            self._heads.learn(features, seen, self._learner.block.errors)
+
+    def _learn_decoded(self, history: Any, features: list[Any], run: Tokens) -> Any:
+        """The same of frames uint16 (T, positions) just decoded, and those before them; the last
+        frames of all, to go on with."""
+        network, ops, geometry = self._network, self._ops, self._network.geometry
+        shape = 1, len(run), geometry.sites, geometry.planes
+        history = network.followed(history, run.astype(np.int32).reshape(shape))
+        of_run = ops.concatenate(features, 1)
+        self._learn(of_run, list(network.seen(history, network.embed(history), of_run)))
+        return ops.contiguous(history[:, -HISTORY:])
 
     def _decode_frames(self, chunk: _Chunk) -> None:
         """Fill in the chunk, frame by frame."""
@@ -178,7 +188,8 @@ class HybridCoder:
         decode = self._decode_by_steps
         if self._ops.name == "numba":
             decode = partial(self._decode_at_once, step_room(network.decoder))
-        waiting: list[Frames] = []
+        history = network.no_symbols(1, HISTORY)
+        waiting: list[Any] = []
         for t in range(len(chunk.coded)):
             network = self._network
             learner.before_block()
@@ -187,9 +198,10 @@ class HybridCoder:
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             learner.after_block(learner.layout.positions)
             if self._heads is not None:
-                waiting.append(Frames(features, list(network.seen(symbols, embedded, features))))
+                waiting.append(features)
                 if len(waiting) == self._run or t + 1 == len(chunk.coded):
-                    self._learn(waiting)
+                    run = chunk.coded[t + 1 - len(waiting) : t + 1]
+                    history = self._learn_decoded(history, waiting, run)
                     waiting = []
             symbols, embedded = network.moved_on(symbols, embedded, nothing)
 

@@ -39,19 +39,6 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
-    """What heads saw in some frames, in a backend's arrays.
-
-    Attributes:
-        features: int8 (1, T, S, F), the body's output.
-        planes: what the output layer of each plane saw.
-    """
-
-    features: Array
-    planes: Sequence[SeenByOutput]
-
-
-@dataclass(frozen=True, eq=False)
 class _Plane:
     """What learning in one plane takes; see gradient.py for the meaning of the arrays."""
 
@@ -101,30 +88,32 @@ class HeadLearner:
         for plane in self._planes:
             plane.reset()
 
-    def learn(self, frames: Sequence[Frames], errors: npt.NDArray[np.int16]) -> None:
+    def learn(
+        self, features: Array, seen: Sequence[SeenByOutput], errors: npt.NDArray[np.int16]
+    ) -> None:
         """Change the network after frames that it saw.
 
-        errors: int16 (T * S * P or more, A), of all their symbols (adaptive/state.Block).
+        Args:
+            features: int8 (1, T, S, F), the body's output for them.
+            seen: what the output layer of each plane saw.
+            errors: int16 (T * S * P or more, A), of all their symbols (adaptive/state.Block).
         """
-        features = self._joined([part.features for part in frames])
-        for number, plane in enumerate(self._planes):
-            x, z, candidates = (
-                self._joined([part.planes[number][which] for part in frames]) for which in range(3)
-            )
+        of_body = self._rows(features)
+        for number, (plane, parts) in enumerate(zip(self._planes, seen, strict=True)):
+            x, z, candidates = (self._rows(part) for part in parts)
             add_gradient(
                 errors[number : len(z) * len(self._planes) : len(self._planes)],
-                np.concatenate([features, x], axis=1),
+                np.concatenate([of_body, x], axis=1),
                 *(z, candidates, plane.shares, *plane.backwards, plane.rate, self._most),
                 *(self._room, plane.gradient),
             )
             follow_gradient(plane.gradient, plane.rate, plane.first, plane.fine, plane.weight)
         self.network = self.network.with_hidden([plane.weight for plane in self._planes])
 
-    def _joined(self, parts: list[Array]) -> npt.NDArray[Any]:
-        """The rows of all parts one after the other, in numpy."""
-        arrays = [self._ops.numpy(part) for part in parts]
-        # Not by -1, which does not work for rows of no entries.
-        return np.concatenate([a.reshape(prod(a.shape[:-1]), a.shape[-1]) for a in arrays])
+    def _rows(self, part: Array) -> npt.NDArray[Any]:
+        """As a matrix, in numpy; not by -1, which does not work for rows of no entries."""
+        array = self._ops.numpy(part)
+        return np.ascontiguousarray(array.reshape(prod(array.shape[:-1]), array.shape[-1]))
 
 
 def head_learner(network: Network, ops: Any) -> HeadLearner | None:

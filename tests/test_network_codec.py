@@ -27,6 +27,7 @@ import pytest
 from network_cases import FAMILIES, calm_tokens, noise, tiny_model
 
 import tokenzip
+from tokenzip.coding.compiled import compiled
 from tokenzip.errors import (
     CorruptError,
     FileError,
@@ -619,6 +620,12 @@ else:
     assert same(np.load(tmp_path / "e.npy"), many)
 
 
+@compiled
+def make_array() -> np.ndarray:
+    """An array that numba counts, where decoding only borrows some."""
+    return np.ones(3)
+
+
 @pytest.mark.parametrize("hybrid", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_memory_stays_flat(family: str, hybrid: bool) -> None:
@@ -630,26 +637,29 @@ def test_memory_stays_flat(family: str, hybrid: bool) -> None:
     codec = tokenzip.Codec(model=model, predictor="hybrid" if hybrid else family)
     blob = codec.encode(tokens)
     assert kinds(blob) == {"predicted"}
-    for _ in range(1500):  # until caches are full
+    for _ in range(20):
         codec.decode(blob)
+    make_array()
     gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     blocks = [sys.getallocatedblocks()]
     _nrt_python.memsys_enable_stats()
     try:
         before = rtsys.get_allocation_stats()
-        for _ in range(4):
+        for _ in range(40):
             for _ in range(80):
                 codec.decode(blob)
+            make_array()
             gc.collect()
             blocks.append(sys.getallocatedblocks())
+            if blocks[-1] - blocks[-2] < 40:
+                break
         after = rtsys.get_allocation_stats()
     finally:
         _nrt_python.memsys_disable_stats()
     assert np.diff(blocks).min() < 40  # caches fill up, but not by one with every call
-    # None at all where numba only borrows arrays.
-    assert after.alloc - before.alloc == after.free - before.free
-    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+    assert after.alloc - before.alloc == after.free - before.free > 0
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free > 0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 8_000  # kilobytes
 
 

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from tokenzip.blob import CodedChunk, CodedGrid, write_blob
 from tokenzip.blob.choice import GIVEN, Candidate, Choice
 from tokenzip.files.named import Member, join_names
 from tokenzip.models.packed import pack
+from tokenzip.predictors import hybrid
 
 from .target import CORPUS
 from .targets.files import KINDS
@@ -51,9 +53,18 @@ def blobs() -> dict[str, bytes]:
         "row": tokenzip.encode(np.repeat(small.reshape(-1), 3).astype(np.uint8)),
         "hybrid": with_model("lstm", "hybrid"),
         "hybrid_solid": with_model("conv3d", "hybrid", solid=True),
+        **version_1_of_hybrids(),
         "lstm": with_model("lstm", "lstm"),
         "conv3d": with_model("conv3d", "conv3d"),
     }
+
+
+def version_1_of_hybrids() -> dict[str, bytes]:
+    with mock.patch.object(hybrid, "VERSION", 1):
+        return {
+            "hybrid_1": with_model("lstm", "hybrid"),
+            "hybrid_solid_1": with_model("conv3d", "hybrid", solid=True),
+        }
 
 
 def with_model(family: str, predictor: str, solid: bool = False) -> bytes:

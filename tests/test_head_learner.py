@@ -157,7 +157,7 @@ def test_a_reset_forgets() -> None:
     clip = calm_tokens((40, 3, 4), 20, dtype="uint16")
     coder = coder_of(tiny_model("conv3d", (3, 4), 20), clip)
     first = coder.encode(clip)
-    assert (coder._heads._planes[0].weight != coder._heads._planes[0].first).any()
+    assert (coder._heads._planes[0].weight != coder._heads._planes[0].trained.weight).any()
     again = coder.encode(clip)
     coder.reset()
     assert coder.encode(clip) == first != again
@@ -220,9 +220,9 @@ def test_rows_that_could_overflow_do_not_learn() -> None:
     coder = coder_of(model, clip)
     payload = coder.encode(clip)
     plane = coder._heads._planes[0]
-    assert_array_equal(plane.rate[:2], 0)
-    assert_array_equal(plane.weight[:2], plane.first[:2])
-    assert (plane.weight[2:] != plane.first[2:]).any()
+    assert_array_equal(plane.trained.rate[:2], 0)
+    assert_array_equal(plane.weight[:2], plane.trained.weight[:2])
+    assert (plane.weight[2:] != plane.trained.weight[2:]).any()
     coder.reset()
     assert_array_equal(coder.decode(payload, 40), clip)
     blob = tokenzip.encode(clip, alphabet=20, model=model)
@@ -235,7 +235,7 @@ def test_an_output_of_zeros_teaches_nothing() -> None:
     clip = calm_tokens((40, 3, 4), 20, dtype="uint16")
     coder = coder_of(model, clip)
     payload = coder.encode(clip)
-    assert_array_equal(coder._heads._planes[0].rate, 0)
+    assert_array_equal(coder._heads._planes[0].trained.rate, 0)
     coder.reset()
     assert_array_equal(coder.decode(payload, 40), clip)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isqrt, prod
 from typing import Any
 
@@ -39,21 +40,28 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class _Plane:
-    """What learning in one plane takes; see gradient.py for the meaning of the arrays."""
+class _Trained:
+    """What learning in one plane takes of the model; see gradient.py for the arrays' meaning."""
 
-    first: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.int8]
     shares: npt.NDArray[np.int32]
     backwards: tuple[npt.NDArray[Any], npt.NDArray[np.int32]]
     rate: npt.NDArray[np.int64]
-    gradient: npt.NDArray[np.int32]
-    fine: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.int8]
+
+
+class _Plane:
+    """What is learned in one plane."""
+
+    def __init__(self, trained: _Trained) -> None:
+        self.trained = trained
+        shape = trained.weight.shape
+        self.gradient, self.fine = (np.empty(shape, np.int32) for _ in range(2))
+        self.weight = np.empty(shape, np.int8)
 
     def reset(self) -> None:
         self.gradient[:] = 0
-        self.weight[:] = self.first
-        self.fine[:] = self.first.astype(np.int32) << FINE_BITS
+        self.weight[:] = self.trained.weight
+        self.fine[:] = self.trained.weight.astype(np.int32) << FINE_BITS
 
 
 class HeadLearner:
@@ -73,13 +81,10 @@ class HeadLearner:
         geometry = network.geometry
         self.period = _period(geometry)
         self._most = np.int64(min(_MOST_STEP, _MOST_STEPS // (self.period * geometry.sites)))
-        self._planes = [
-            _plane(hidden, site_bias, output, geometry.symbols)
-            for hidden, site_bias, output in network.head_layers
-        ]
-        plane, rows = self._planes[0], self.period * geometry.sites
-        weight, _ = plane.backwards
-        self._room = gradient_room(weight, plane.shares.size, len(plane.rate), rows)
+        self._planes = [_Plane(trained) for trained in _trained(network)]
+        of_any, rows = self._planes[0].trained, self.period * geometry.sites
+        weight, _ = of_any.backwards
+        self._room = gradient_room(weight, of_any.shares.size, len(of_any.rate), rows)
         self.reset()
 
     def reset(self) -> None:
@@ -101,13 +106,14 @@ class HeadLearner:
         of_body = self._rows(features)
         for number, (plane, parts) in enumerate(zip(self._planes, seen, strict=True)):
             x, z, candidates = (self._rows(part) for part in parts)
+            trained = plane.trained
             add_gradient(
                 errors[number : len(z) * len(self._planes) : len(self._planes)],
                 np.concatenate([of_body, x], axis=1),
-                *(z, candidates, plane.shares, *plane.backwards, plane.rate, self._most),
+                *(z, candidates, trained.shares, *trained.backwards, trained.rate, self._most),
                 *(self._room, plane.gradient),
             )
-            follow_gradient(plane.gradient, plane.rate, plane.first, plane.fine, plane.weight)
+            follow_gradient(plane.gradient, trained.rate, trained.weight, plane.fine, plane.weight)
         self.network = self.network.with_hidden([plane.weight for plane in self._planes])
 
     def _rows(self, part: Array) -> npt.NDArray[Any]:
@@ -127,20 +133,25 @@ def _period(geometry: Geometry) -> int:
     return -(-LEAST_ROWS // geometry.sites)
 
 
-def _plane(hidden: Layer, site_bias: npt.NDArray[np.int32], output: Layer, symbols: int) -> _Plane:
+@lru_cache(maxsize=4)
+def _trained(network: Network) -> tuple[_Trained, ...]:
+    """Of every plane; made once for all coders of a network."""
+    symbols = network.geometry.symbols
+    return tuple(_of_layers(*layers, symbols) for layers in network.head_layers)
+
+
+def _of_layers(
+    hidden: Layer, site_bias: npt.NDArray[np.int32], output: Layer, symbols: int
+) -> _Trained:
     largest = max(int(output.multiplier.max()), 1)
     shares = np.minimum((output.multiplier.astype(np.int64) << 15) // largest, 2**15 - 1)
+    strength = _root_mean_square(output.weight[:symbols], shares[:symbols])
     backwards = np.ascontiguousarray(output.weight.T)
-    return _Plane(
-        first=hidden.weight,
+    return _Trained(
+        weight=hidden.weight,
         shares=shares.astype(np.int32),
         backwards=pack(backwards, np.zeros(len(backwards), np.int32)),
-        rate=_rates(
-            hidden, site_bias, _root_mean_square(output.weight[:symbols], shares[:symbols])
-        ),
-        gradient=np.empty(hidden.weight.shape, np.int32),
-        fine=np.empty(hidden.weight.shape, np.int32),
-        weight=np.empty_like(hidden.weight),
+        rate=_rates(hidden, site_bias, strength),
     )
 
 

@@ -262,7 +262,7 @@ def test_a_network_that_cannot_learn_codes(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_large_frames_take_smaller_steps() -> None:
-    """So that sums over all sites of a frame stay below 2**30."""
+    """So that sums over all sites of a frame are at most 2**30."""
     model = tiny_model("lstm", (64, 64), 4)
     learner = learner_of(model)
     assert learner.period == 1 and int(learner._most) == 2**23 // 4096

@@ -73,6 +73,14 @@ def test_an_embedded_model() -> None:
     assert reference.decode_blob(blob) == [flat(tokens)]
 
 
+def test_embeddings_of_many_numbers() -> None:
+    """Classes are found by the first 64."""
+    model = tiny_model("lstm", (2, 3), 40, embedding=70)
+    tokens = calm_tokens((12, 2, 3), 40, calm=0.8)
+    blob = tokenzip.encode(tokens, alphabet=40, model=model)
+    assert reference.decode_blob(blob, network.read_model_file(model.to_bytes())) == [flat(tokens)]
+
+
 @pytest.mark.parametrize("solid", [False, True])
 def test_lists_chunks_and_smaller_alphabets(family: str, solid: bool) -> None:
     """In a solid blob a state goes from chunk to chunk, through stored ones too."""

@@ -7,7 +7,7 @@ it to that), so whatever it decodes, the text alone explains.
     blob_decoder       headers, stored chunks, payloads as bytes (sections 2 to 6)
     adaptive_decoder   the adaptive predictor (section 9)
     network_decoder    networks, model files, embedded models (section 10)
-    hybrid_decoder     the hybrid (section 10.8)
+    hybrid_decoder     the hybrid (sections 10.8 and 10.10)
     archive_reader     archives (section 14)
     decode             all of it: a blob of any predictor to its tokens
 """

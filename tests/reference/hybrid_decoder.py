@@ -83,7 +83,8 @@ class Mixer(adaptive.Mixer):
 def classes_of_embedding(model: Model, z: int, classes: int) -> list[int]:
     """The classes of plane z in version 2 (10.10)."""
     symbols = network.Sizes(model.spec).symbols
-    table = model.tensors["embedding"].rows()[z * (symbols + 1) :][:symbols]
+    rows = model.tensors["embedding"].rows()[z * (symbols + 1) :][:symbols]
+    table = [row[:64] for row in rows]
     sums = [sum(column) for column in zip(*table, strict=True)]
     vectors = [
         {f: symbols * v - total for f, (v, total) in enumerate(zip(row, sums, strict=True))}

@@ -35,7 +35,10 @@ def borrowing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inner(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A borrowing function that only compiled functions call; borrowing ones, if it returns views.
+    """A borrowing function that only compiled functions call.
+
+    One that returns a view may be called by borrowing functions only: one that counts would let go
+    of a reference that nobody took, and free the array under its owner.
 
     It gets no way in from Python, which for arguments of many arrays takes longer to compile than
     what the function does.

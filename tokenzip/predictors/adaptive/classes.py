@@ -44,7 +44,7 @@ def find_classes(segments: Sequence[Symbols], layout: Geometry) -> NDArray[np.in
 
 
 def classes_of_vectors(vectors: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """The class of every symbol, int64 (A,), from vectors (A, F) of entries below 2**24.
+    """The class of every symbol, int64 (A,), from vectors (A, F) of numbers that int8 holds.
 
     They are compared as they lie around their mean. Seeds are symbols at equal distances.
     """

@@ -1,10 +1,10 @@
-"""HybridCoder: chunks of frames to payloads and back (FORMAT.md section 10.8)."""
+"""HybridCoder: chunks of frames to payloads and back (FORMAT.md sections 10.8 and 10.10)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...coding.decoder import all_exhausted, open_lanes
 from ...errors import CorruptError
 from ...integer.head import LaneRows, SeenByOutput, decode_by_steps
-from ...models import HISTORY, Model
+from ...models import HISTORY
 from ...models.geometry import Geometry
 from ...models.steps import lane_count, wavefronts
 from .. import check_version
@@ -52,6 +52,9 @@ TUNING = {1: _TUNING_1, 2: _TUNING_1._replace(weight_rate=80, sharpness_rate=100
 #: alphabet of 1024.
 _PRIOR_ROWS = 1 << 12
 
+#: Numbers of an embedding that classes are found by, the first ones.
+_MOST_NUMBERS = 64
+
 Tokens = npt.NDArray[np.uint16]
 
 
@@ -86,7 +89,7 @@ class HybridCoder:
             self._run = self._heads.period
             errors = self._run * layout.positions
         if version > 1 and layout.learns_classes:
-            classes = symbol_classes(network.model, layout.classes)
+            classes = symbol_classes(network, layout.classes)
         self._learner = self._new_learner(layout, symbols, TUNING[version], errors, classes)
         self._waves = wavefronts(geometry)
 
@@ -294,11 +297,14 @@ class _Mixing:
         return self._ops.array(found)
 
 
-@lru_cache(maxsize=4)
-def symbol_classes(model: Model, classes: int) -> npt.NDArray[np.int64]:
-    """The classes of a model's symbols, int64 (planes, A), by their embeddings."""
-    tables = model.tensors["embedding"][:, :-1].astype(np.int64)
-    return np.stack([classes_of_vectors(table, classes) for table in tables])
+def symbol_classes(network: Network, classes: int) -> npt.NDArray[np.int64]:
+    """The classes of a network's symbols, int64 (planes, A), by their embeddings."""
+    if "classes" not in network.kept:
+        tables = network.model.tensors["embedding"][:, :-1, :_MOST_NUMBERS]
+        found = [classes_of_vectors(table.astype(np.int64), classes) for table in tables]
+        network.kept["classes"] = np.stack(found)
+    kept: npt.NDArray[np.int64] = network.kept["classes"]
+    return kept
 
 
 def layout_of(geometry: Geometry) -> Layout:

@@ -1,6 +1,6 @@
 """The gradient of a head's hidden layer, from how wrong the mixer's tables were (compiled).
 
-Everything is integer, and sums do not depend on the order of their terms (FORMAT.md section 10.8).
+Everything is integer, and sums do not depend on the order of their terms (FORMAT.md section 10.10).
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ def _weigh_errors(errors, candidates, shares, space):  # type: ignore[no-untyped
 
 @borrowing
 def add_gradient(  # type: ignore[no-untyped-def]
-    errors, x, z, candidates, shares, weight, bias, rate, most, space, gradient
+    errors, plane, x, z, candidates, shares, weight, bias, rate, most, space, gradient
 ):
     """Add to `gradient`, int32 (hidden, K), what R symbols of a plane teach.
 
-    errors int16 (R, A), in units of 2**-14; x int8 (R, K), z int8 (R, hidden) and candidates int32
-    (R, C) as the network saw them. shares int32 (A + C,): weights of the outputs' errors, in units
+    errors int16 (R, P, A), in units of 2**-14; x int8 (R, K), z int8 (R, hidden) and candidates
+    int32 (R, C) as the network saw them. shares int32 (A + C,): weights of the outputs' errors, in units
     of 2**-15. weight and bias: the packed output layer the other way round, from A + C to hidden.
     rate int64 (hidden,); most: the largest step of one symbol.
     """
@@ -90,7 +90,7 @@ def add_gradient(  # type: ignore[no-untyped-def]
     for start in range(0, rows, _TOGETHER):
         count = min(_TOGETHER, rows - start)
         for r in range(count):
-            _weigh_errors(errors[start + r], candidates[start + r], shares, space)
+            _weigh_errors(errors[start + r, plane], candidates[start + r], shares, space)
             put_inputs(wide[2 * r], 0, space.high)
             put_inputs(wide[2 * r + 1], 0, space.low)
         product(wide[: 2 * count], weight, bias, sums)

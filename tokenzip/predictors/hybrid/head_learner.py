@@ -1,4 +1,4 @@
-"""HeadLearner: a network's hidden layers follow the clip by gradient descent (FORMAT.md 10.8).
+"""HeadLearner: a network's hidden layers follow the clip by gradient descent (FORMAT.md 10.10).
 
 What the network's bodies and outputs say stays as it was trained; only how a head combines what it
 sees is learned on. It learns from the mixer's final tables, and so what the mixer does not know.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isqrt, prod
 from typing import Any
 
@@ -31,8 +30,8 @@ MOST_ERRORS = 2**26
 #: output's weights: networks whose hidden numbers mean little have small gradients.
 _RATE = 34
 _MOST_RATE = 2**28 - 1
-#: The most that one symbol moves a weight for an input of one, in units of 2**-16. With it, sums
-#: over a step's rows stay below 2**30.
+#: The most that one symbol moves a weight for an input of one, in units of 2**-16, and that the
+#: rows of a step do together: with inputs of 128 at most, sums are at most 2**30.
 _MOST_STEP = 2**15 - 1
 _MOST_STEPS = 2**23
 
@@ -104,17 +103,17 @@ class HeadLearner:
             errors: int16 (T * S * P or more, A), of all their symbols (adaptive/state.Block).
         """
         of_body = self._rows(features)
+        by_row = errors.reshape(-1, len(self._planes), errors.shape[1])
         for number, (plane, parts) in enumerate(zip(self._planes, seen, strict=True)):
             x, z, candidates = (self._rows(part) for part in parts)
             trained = plane.trained
             add_gradient(
-                errors[number : len(z) * len(self._planes) : len(self._planes)],
-                np.concatenate([of_body, x], axis=1),
+                *(by_row[: len(z)], number, np.concatenate([of_body, x], axis=1)),
                 *(z, candidates, trained.shares, *trained.backwards, trained.rate, self._most),
                 *(self._room, plane.gradient),
             )
             follow_gradient(plane.gradient, trained.rate, trained.weight, plane.fine, plane.weight)
-        self.network = self.network.with_hidden([plane.weight for plane in self._planes])
+        self.network = self.network.with_hidden([plane.weight.copy() for plane in self._planes])
 
     def _rows(self, part: Array) -> npt.NDArray[Any]:
         """As a matrix, in numpy; not by -1, which does not work for rows of no entries."""
@@ -133,11 +132,14 @@ def _period(geometry: Geometry) -> int:
     return -(-LEAST_ROWS // geometry.sites)
 
 
-@lru_cache(maxsize=4)
-def _trained(network: Network) -> tuple[_Trained, ...]:
-    """Of every plane; made once for all coders of a network."""
-    symbols = network.geometry.symbols
-    return tuple(_of_layers(*layers, symbols) for layers in network.head_layers)
+def _trained(network: Network) -> list[_Trained]:
+    """Of every plane."""
+    if "trained" not in network.kept:
+        symbols = network.geometry.symbols
+        found = [_of_layers(*layers, symbols) for layers in network.head_layers]
+        network.kept["trained"] = found
+    kept: list[_Trained] = network.kept["trained"]
+    return kept
 
 
 def _of_layers(

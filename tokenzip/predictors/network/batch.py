@@ -25,8 +25,10 @@ Tokens = npt.NDArray[np.uint16]
 Symbols = npt.NDArray[np.int32]
 Carried = tuple[Any, ...]
 
-#: Symbols that are decoded in one compiled loop: about a second, for it cannot be interrupted.
+#: Symbols, and multiply-accumulates, of one compiled loop: a second or two, for it cannot be
+#: interrupted.
 SYMBOLS_AT_ONCE = 1 << 18
+WORK_AT_ONCE = 1 << 38
 
 #: Rows (symbols of all chunks) that the encoder computes in one go: bounds the working memory.
 ENCODE_ROWS = 1 << 15
@@ -148,7 +150,9 @@ def _decode_at_once(
 ) -> tuple[Carried, Symbols]:
     """The same in compiled loops, which go on with the arrays that they are given."""
     geometry, clips = network.geometry, len(carried[0])
-    most = max(1, SYMBOLS_AT_ONCE // (clips * geometry.sites * geometry.planes))
+    sites = clips * geometry.sites
+    work = int(sites * geometry.codebooks * network.model.spec.macs["total"])
+    most = max(1, min(SYMBOLS_AT_ONCE // (sites * geometry.planes), WORK_AT_ONCE // work))
     parts = [
         ops.decode_frames(network.frame, carried, min(most, frames - start), lanes, rows)
         for start in range(0, frames, most)

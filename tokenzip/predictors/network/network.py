@@ -53,6 +53,8 @@ class Network:
         )
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
+        #: What coders work out of the model, once for all of them.
+        self.kept: dict[str, Any] = {}
 
     # Both ways
 
@@ -207,7 +209,10 @@ class Network:
         ]
 
     def with_hidden(self, weights: Sequence[npt.NDArray[np.int8]]) -> Network:
-        """This network with other weights, int8 (hidden, K), of the heads' hidden layers."""
+        """This network with other weights of the heads' hidden layers.
+
+        weights: int8 (hidden, K) of each plane, not to be changed afterwards.
+        """
         other = copy(self)
         other.__dict__.pop("frame", None)
         other._heads = [

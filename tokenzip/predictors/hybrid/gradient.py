@@ -81,9 +81,9 @@ def add_gradient(  # type: ignore[no-untyped-def]
     """Add to `gradient`, int32 (hidden, K), what R symbols of a plane teach.
 
     errors int16 (R, P, A), in units of 2**-14; x int8 (R, K), z int8 (R, hidden) and candidates
-    int32 (R, C) as the network saw them. shares int32 (A + C,): weights of the outputs' errors, in units
-    of 2**-15. weight and bias: the packed output layer the other way round, from A + C to hidden.
-    rate int64 (hidden,); most: the largest step of one symbol.
+    int32 (R, C) as the network saw them. shares int32 (A + C,): weights of the outputs' errors, in
+    units of 2**-15. weight and bias: the packed output layer the other way round, from A + C to
+    hidden. rate int64 (hidden,); most: the largest step of one symbol.
     """
     rows, hidden = z.shape
     wide, sums, steps = space.inputs, space.sums, space.steps

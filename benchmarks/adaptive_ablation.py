@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,12 @@ VARIANTS: list[tuple[str, Any]] = [
 ]
 
 
+def write_table(path: Path, title: str, said: str, lines: Sequence[str]) -> None:
+    """A page of Markdown with a table, and of what it is and on which machine it was made."""
+    heading = [f"# {title}", "", f"{said}; {machine_line(machine_info())}.", ""]
+    path.write_text("\n".join([*heading, *lines, ""]), "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--markdown", type=Path, help="write the table here as well")
@@ -107,14 +113,9 @@ def main() -> int:
         lines.append(f"| {label} | " + " | ".join(values) + " |")
         print(lines[-1], flush=True)
     if arguments.markdown:
-        heading = [
-            "# What the parts of the adaptive predictor are worth",
-            "",
-            "Bits a token on training clips, by `python benchmarks/adaptive_ablation.py`; "
-            f"{machine_line(machine_info())}.",
-            "",
-        ]
-        arguments.markdown.write_text("\n".join([*heading, *lines, ""]), "utf-8")
+        title = "What the parts of the adaptive predictor are worth"
+        said = "Bits a token on training clips, by `python benchmarks/adaptive_ablation.py`"
+        write_table(arguments.markdown, title, said, lines)
     return 0
 
 

@@ -23,10 +23,10 @@ from unittest.mock import patch
 import h5py
 import numpy as np
 import numpy.typing as npt
+from adaptive_ablation import write_table
 from adaptive_goals import Skip, data_path
 
 import tokenzip
-from tokenzip.bench.machine import machine_info, machine_line
 from tokenzip.integer import operations
 from tokenzip.predictors.hybrid import VERSION, HybridCoder, coder, head_learner
 from tokenzip.predictors.network.network import Network
@@ -114,15 +114,12 @@ def main() -> int:
         lines.append(f"| {label} | " + " | ".join(f"{x:.4f}" for x in found) + " |")
         print(lines[-1], flush=True)
     if arguments.markdown:
-        heading = [
-            "# What the parts of the hybrid's version 2 are worth",
-            "",
+        said = (
             f"Bits a token of {len(clips)} clips of drive/val, {arguments.frames} frames at most "
-            "each, by `python benchmarks/hybrid_ablation.py`; "
-            f"{machine_line(machine_info())}.",
-            "",
-        ]
-        arguments.markdown.write_text("\n".join([*heading, *lines, ""]), "utf-8")
+            "each, by `python benchmarks/hybrid_ablation.py`"
+        )
+        title = "What the parts of the hybrid's version 2 are worth"
+        write_table(arguments.markdown, title, said, lines)
     return 0
 
 

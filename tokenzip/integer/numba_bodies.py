@@ -18,6 +18,7 @@ from .numba_layers import (
     BLOCK,
     LayerArrays,
     Room,
+    copy_row,
     dense_row,
     gate_row,
     lstm_rows,
@@ -177,13 +178,10 @@ def _keep(kept, out, first):  # type: ignore[no-untyped-def]
     clips, span, sites, channels = kept.shape
     for clip in range(clips):
         for t in range(1, span):
-            earlier, later = kept[clip, t - 1].reshape(-1), kept[clip, t].reshape(-1)
-            for i in range(later.size):
-                earlier[i] = later[i]
+            copy_row(kept[clip, t].reshape(-1), kept[clip, t - 1].reshape(-1))
         for site in range(sites):
-            target, now = kept[clip, span - 1, site], out[clip * sites + site]
-            for d in range(channels):
-                target[d] = now[first + d]
+            now = out[clip * sites + site, first : first + channels]
+            copy_row(now, kept[clip, span - 1, site])
 
 
 def run_body(body: Any, x: Int8, state: tuple[Any, ...], space: Any) -> None:

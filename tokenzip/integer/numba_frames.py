@@ -15,7 +15,7 @@ from ..coding.compiled import borrowing, inner
 from .numba_bodies import body_room, run_body
 from .numba_gather import gather_site_inputs
 from .numba_head import HeadArrays, HeadRoom, decode_steps, head_room
-from .numba_layers import LayerArrays, Room, linear_rows, of_plane, room_for
+from .numba_layers import LayerArrays, Room, copy_row, linear_rows, of_plane, room_for
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -101,17 +101,11 @@ def _move_on(table, symbols, embedded):  # type: ignore[no-untyped-def]
     none, width = table.shape[1] - 1, table.shape[2]
     for n in range(clips):
         for t in range(1, frames):
-            _copy(symbols[n, t].reshape(-1), symbols[n, t - 1].reshape(-1))
-            _copy(embedded[n, t].reshape(-1), embedded[n, t - 1].reshape(-1))
+            copy_row(symbols[n, t].reshape(-1), symbols[n, t - 1].reshape(-1))
+            copy_row(embedded[n, t].reshape(-1), embedded[n, t - 1].reshape(-1))
         for s in range(of_frame):
             for plane in range(planes):
                 symbols[n, frames - 1, s, plane] = none
                 nothing = table[plane, none]
                 for e in range(width):
                     embedded[n, frames - 1, s, plane * width + e] = nothing[e]
-
-
-@inner
-def _copy(source, target):  # type: ignore[no-untyped-def]
-    for i in range(source.size):
-        target[i] = source[i]

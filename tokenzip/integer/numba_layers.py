@@ -88,6 +88,12 @@ def linear_rows(x, layer, adds, first, space, out):  # type: ignore[no-untyped-d
 
 
 @inner
+def copy_row(source, target):  # type: ignore[no-untyped-def]
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@inner
 def add_row(sums, extra):  # type: ignore[no-untyped-def]
     for m in range(extra.size):
         sums[m] += extra[m]

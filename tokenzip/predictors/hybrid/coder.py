@@ -299,12 +299,12 @@ class _Mixing:
 
 def symbol_classes(network: Network, classes: int) -> npt.NDArray[np.int64]:
     """The classes of a network's symbols, int64 (planes, A), by their embeddings."""
-    if "classes" not in network.kept:
+
+    def find() -> npt.NDArray[np.int64]:
         tables = network.model.tensors["embedding"][:, :-1, :_MOST_NUMBERS]
-        found = [classes_of_vectors(table.astype(np.int64), classes) for table in tables]
-        network.kept["classes"] = np.stack(found)
-    kept: npt.NDArray[np.int64] = network.kept["classes"]
-    return kept
+        return np.stack([classes_of_vectors(table.astype(np.int64), classes) for table in tables])
+
+    return network.once("classes", find)
 
 
 def layout_of(geometry: Geometry) -> Layout:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt, prod
 from typing import Any
 
@@ -80,7 +81,9 @@ class HeadLearner:
         geometry = network.geometry
         self.period = _period(geometry)
         self._most = np.int64(min(_MOST_STEP, _MOST_STEPS // (self.period * geometry.sites)))
-        self._planes = [_Plane(trained) for trained in _trained(network)]
+        self._planes = [
+            _Plane(trained) for trained in network.once("trained", partial(_trained, network))
+        ]
         of_any, rows = self._planes[0].trained, self.period * geometry.sites
         weight, _ = of_any.backwards
         self._room = gradient_room(weight, of_any.shares.size, len(of_any.rate), rows)
@@ -134,12 +137,8 @@ def _period(geometry: Geometry) -> int:
 
 def _trained(network: Network) -> list[_Trained]:
     """Of every plane."""
-    if "trained" not in network.kept:
-        symbols = network.geometry.symbols
-        found = [_of_layers(*layers, symbols) for layers in network.head_layers]
-        network.kept["trained"] = found
-    kept: list[_Trained] = network.kept["trained"]
-    return kept
+    symbols = network.geometry.symbols
+    return [_of_layers(*layers, symbols) for layers in network.head_layers]
 
 
 def _of_layers(

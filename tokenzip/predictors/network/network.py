@@ -6,11 +6,11 @@ and all sites at once, the decoder frame by frame and step by step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from ...models.steps import neighbour_sites, wavefronts
 from .body import State, body
 
 Array = Any
+Result = TypeVar("Result")
 
 
 class Network:
@@ -53,8 +54,7 @@ class Network:
         )
         self._body = body(model, ops)
         self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
-        #: What coders work out of the model, once for all of them.
-        self.kept: dict[str, Any] = {}
+        self._kept: dict[str, Any] = {}
 
     # Both ways
 
@@ -197,6 +197,13 @@ class Network:
         return self._ops.embed(self._embedding, symbols)
 
     # Learning
+
+    def once(self, name: str, make: Callable[[], Result]) -> Result:
+        """What `make` works out of the model, the same for all coders, made once under its name."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: Result = self._kept[name]
+        return kept
 
     @property
     def head_layers(self) -> list[tuple[Layer, npt.NDArray[np.int32], Layer]]:

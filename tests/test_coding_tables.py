@@ -13,8 +13,10 @@ from tokenzip.coding.constants import PRECISION, SCORE_ONE, USABLE
 from tokenzip.coding.tables import (
     float_rows,
     interval_from_scores,
+    interval_of,
     intervals_from_scores,
     symbol_at,
+    symbol_of,
     table_from_scores,
     tables_from_scores,
 )
@@ -170,15 +172,21 @@ def test_intervals_are_those_of_the_tables(alphabet):
     assert np.array_equal(cum + freq, cdf[at, symbols + 1])
 
 
+@pytest.mark.parametrize("spread", [0, 2, 700])
 @pytest.mark.parametrize("alphabet", [2, 3, 15, 16, 17, 18, 127, 128, 129, 144, 145, 1024])
-def test_the_symbol_of_a_quantile(alphabet):
-    """At the first and the last quantile of every symbol."""
+def test_the_symbol_of_a_quantile(alphabet, spread):
+    """At the first and the last quantile of every symbol, by the table and by scores alone."""
     rng = np.random.default_rng(alphabet)
-    freq = np.array(frequencies(rng.integers(-700, 700, alphabet).astype(np.int32)), np.int32)
-    end = np.cumsum(freq, dtype=np.int64)
-    for symbol, (below, above) in enumerate(zip(end - freq, end, strict=True)):
-        for quantile in (below, above - 1):
-            assert symbol_at(freq, quantile) == (symbol, below)
+    for best in (0, alphabet // 2, alphabet - 1):
+        scores = rng.integers(-spread, spread, alphabet, endpoint=True).astype(np.int32)
+        scores[best] = spread
+        freq = np.array(reference(scores), np.int32)
+        weights, end = np.empty(alphabet, np.int32), np.cumsum(freq, dtype=np.int64)
+        for symbol, (below, above) in enumerate(zip(end - freq, end, strict=True)):
+            assert interval_of(scores, weights, symbol) == (below, freq[symbol])
+            for quantile in (below, above - 1):
+                assert symbol_at(freq, quantile) == (symbol, below)
+                assert symbol_of(scores, weights, quantile) == (symbol, below, freq[symbol])
 
 
 @pytest.mark.parametrize("alphabet", [2, 1024, 65536])

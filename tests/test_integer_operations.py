@@ -527,6 +527,51 @@ def test_products_of_either_form(name):
     assert form in (None, done.stdout.strip())
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_requantisation_by_vectors_and_one_by_one(name):
+    code = """
+        import numpy as np
+        from numba import njit
+        from tokenzip.integer import requantise as module
+        from tokenzip.integer.layers import Layer
+        from tokenzip.integer.numba_layers import layer_arrays
+        call = njit(lambda *arguments: module.requantise(*arguments))
+        rng = np.random.default_rng(0)
+        for shift in (1, 2, 12, 27, 31, 32, 33, 40):
+            for most in (1, 2**15, 2**24, 2**31 - 1):
+                for outputs in (1, 31, 32, 33, 70):
+                    multiplier = rng.integers(0, most, outputs, endpoint=True).astype(np.int32)
+                    multiplier[-1] = most
+                    weight, bias = np.zeros((outputs, 1), np.int8), np.zeros(outputs, np.int32)
+                    layer = layer_arrays(Layer("some", weight, bias, multiplier, shift))
+                    fits = shift <= 32 and most << (32 - shift) < 2**31
+                    assert layer.factor.size == (layer.bias.size if fits else 0)
+                    sums = rng.integers(-(2**30), 2**30, layer.bias.size).astype(np.int32)
+                    for extreme, place in ((2**31 - 1, 0), (-(2**31), -1), (1, 5), (-1, 6)):
+                        if -len(sums) <= place < len(sums):
+                            sums[place] = extreme
+                    half = 1 << (shift - 1)
+                    exact = [(int(s) * int(m) + half) >> shift for s, m in zip(sums, multiplier)]
+                    for low, high in ((-8191, 8191), (0, 127), (-(2**31), 2**31 - 1)):
+                        found = sums.copy()
+                        call(found, layer, low, high)
+                        wanted = np.clip(np.array(exact, object), low, high)
+                        assert (found[:outputs] == wanted).all(), (shift, most, outputs)
+        print(module._BY_VECTORS)
+    """
+    settings, _ = FORMS[name]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if name in ("any processor", "no features", "no compiler"):
+        assert done.stdout.strip() == "False"
+
+
 def test_the_form_for_bytes_is_used_where_it_can_be():
     from numba.core.registry import cpu_target
 

@@ -21,7 +21,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Where numba finds no writable place for its cache (a read-only installation without a home), the
     function is compiled anew in every process instead.
     """
-    return _compiled(function, from_python=True, counts=True)
+    return _compiled(function, counts=True)
 
 
 def borrowing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,11 +31,14 @@ def borrowing(function: Callable[..., Any]) -> Callable[..., Any]:
     20 cycles each, which for short rows take longer than what is done with them. Where such a
     function makes an array after all, numba refuses to compile it.
     """
-    return _compiled(function, from_python=True, counts=False)
+    return _compiled(function)
 
 
 def inner(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A borrowing function that only compiled functions call.
+    """A borrowing function that only compiled functions call, and that becomes part of them.
+
+    LLVM, left alone, calls a large one, which takes a store and a load for each number that its
+    arguments are made of: for tuples of many arrays some hundred, more than many a loop.
 
     One that returns a view may be called by borrowing functions only: one that counts would let go
     of a reference that nobody took, and free the array under its owner.
@@ -43,11 +46,14 @@ def inner(function: Callable[..., Any]) -> Callable[..., Any]:
     It gets no way in from Python, which for arguments of many arrays takes longer to compile than
     what the function does.
     """
-    return _compiled(function, from_python=False, counts=False)
+    return _compiled(function, from_python=False)
 
 
 def _compiled(
-    function: Callable[..., Any], *, from_python: bool, counts: bool
+    function: Callable[..., Any],
+    *,
+    from_python: bool = True,
+    counts: bool = False,
 ) -> Callable[..., Any]:
     options: dict[str, Any] = {"no_cfunc_wrapper": True}
     # An option that numba keeps to itself: a numba without it counts, and is slower.
@@ -56,6 +62,7 @@ def _compiled(
         options["_nrt"] = counts
     if not from_python:
         options["no_cpython_wrapper"] = True
+        options["forceinline"] = True
     try:
         made = _jitted(function, cache=True, **options)
     except RuntimeError:

@@ -26,12 +26,16 @@ def splat(builder: Any, value: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, undefined, zeros)
 
 
-def can(features: set[str], intrinsic: str) -> bool:
-    """Whether the processor has these features, and LLVM knows an intrinsic OF_THREE by name."""
+def has(features: set[str]) -> bool:
+    """Whether there is a compiler, and the processor has these features."""
     if numba.config.DISABLE_JIT:
         return False
-    found = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-    if not features <= set(found):
+    return features <= set(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
+
+
+def can(features: set[str], intrinsic: str) -> bool:
+    """Whether it has them, and LLVM knows an intrinsic OF_THREE by name."""
+    if not has(features):
         return False
     # To those that it knows, and no others, LLVM gives attributes by itself.
     module = binding.parse_assembly(f"declare {VECTOR} @{intrinsic}({VECTOR}, {VECTOR}, {VECTOR})")

@@ -52,6 +52,18 @@ def _first(scores, high):  # type: ignore[no-untyped-def]
     return np.int64(best)
 
 
+@inner
+def _weighed(scores, weights):  # type: ignore[no-untyped-def]
+    """Write the weights e of a row of scores, int32; return the index of the best, and K."""
+    # Plain loops over unsigned indices of one type: numba vectorises these.
+    high = scores[0]
+    for s in range(scores.size):
+        high = max(high, scores[s])
+    total = np.uint64(weigh(scores, high, weights))
+    factor = np.uint32((np.uint64(USABLE - scores.size) << _HALF) // total)
+    return _first(scores, high), np.uint64(factor)
+
+
 @borrowing
 def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     """Write the frequencies of one row of scores; return the index of the best score.
@@ -59,16 +71,10 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
     scores: int8 to int32 of shape (A,), 2 <= A <= 65536. freq: int32 of shape (A,), contiguous;
     each becomes at least 1, in all USABLE.
     """
-    # Plain loops over unsigned indices of one type: numba vectorises these.
-    high = scores[0]
-    for s in range(scores.size):
-        high = max(high, scores[s])
-    best = _first(scores, high)
-    total = np.uint64(weigh(scores, high, freq))
+    best, factor = _weighed(scores, freq)
     # Two at a time, in either half of 64 bits, where products of 32 bits have room.
     even = scores.size - scores.size % 2
     pairs = freq[:even].view(np.uint64)
-    factor = np.uint64(np.uint32((np.uint64(USABLE - scores.size) << _HALF) // total))
     given = np.uint64(0)
     for i in range(pairs.size):
         low = ((pairs[i] & _LOW_HALF) * factor) >> _HALF
@@ -83,6 +89,79 @@ def frequencies_from_scores(scores, freq):  # type: ignore[no-untyped-def]
         left -= np.int64(share)
     freq[best] += np.int32(left)
     return np.int64(best)
+
+
+@inner
+def _shares(weights, factor, start, stop):  # type: ignore[no-untyped-def]
+    """The sum of the frequencies from start to stop - 1, the best score's not among them."""
+    total = np.uint64(stop - start)
+    for s in range(np.uint64(start), np.uint64(stop)):
+        total += (np.uint64(weights[s]) * factor) >> _HALF
+    return np.int64(total)
+
+
+@borrowing
+def interval_of(scores, weights, symbol):  # type: ignore[no-untyped-def]
+    """(cum, freq) of one symbol in the table of a row of scores, int64, without the table.
+
+    scores as for frequencies_from_scores; weights: room for int32 of their shape.
+    """
+    best, factor = _weighed(scores, weights)
+    # What is left of USABLE is the best score's: symbols behind it are counted from the end.
+    if symbol < best:
+        return _shares(weights, factor, 0, symbol), _shares(weights, factor, symbol, symbol + 1)
+    above = np.int64(USABLE) - _shares(weights, factor, symbol + 1, weights.size)
+    if symbol > best:
+        freq = _shares(weights, factor, symbol, symbol + 1)
+        return above - freq, freq
+    below = _shares(weights, factor, 0, symbol)
+    return below, above - below
+
+
+@inner
+def _passed(weights, factor, at, stop, left, length, back):  # type: ignore[no-untyped-def]
+    """`at` moved on towards `stop`, or back, by runs of symbols whose frequencies fit into `left`.
+
+    Returns it and what is left of `left`.
+    """
+    while (at - stop if back else stop - at) >= length:
+        start, share = at - length if back else at, np.uint64(length)
+        for s in range(np.uint64(length)):
+            share += (np.uint64(weights[np.uint64(start) + s]) * factor) >> _HALF
+        if np.int64(share) > left:
+            break
+        left -= np.int64(share)
+        at = start if back else at + length
+    return at, left
+
+
+@inner
+def _walked(weights, factor, at, stop, left, back):  # type: ignore[no-untyped-def]
+    """The same by runs of three lengths, and so as far as it goes."""
+    at, left = _passed(weights, factor, at, stop, left, 128, back)
+    at, left = _passed(weights, factor, at, stop, left, 16, back)
+    return _passed(weights, factor, at, stop, left, 1, back)
+
+
+@borrowing
+def symbol_of(scores, weights, quantile):  # type: ignore[no-untyped-def]
+    """(symbol, cum, freq), int64, that a quantile 0 .. USABLE - 1 leads to, without the table.
+
+    scores and weights as for interval_of.
+    """
+    best, factor = _weighed(scores, weights)
+    at, left = _walked(weights, factor, np.int64(0), best, np.int64(quantile), False)
+    below = np.int64(quantile) - left
+    if at < best:
+        return at, below, _shares(weights, factor, at, at + 1)
+    at, left = _walked(
+        weights, factor, weights.size, best + 1, np.int64(USABLE - 1) - np.int64(quantile), True
+    )
+    above = np.int64(quantile) + left + np.int64(1)
+    if at == best + 1:
+        return best, below, above - below
+    freq = _shares(weights, factor, at - 1, at)
+    return at - 1, above - freq, freq
 
 
 @borrowing
@@ -156,9 +235,7 @@ def table_from_scores(scores, cdf):  # type: ignore[no-untyped-def]
 @compiled
 def interval_from_scores(scores, symbol):  # type: ignore[no-untyped-def]
     """(cum, freq) of one symbol of table_from_scores's table, int64."""
-    freq = np.empty(scores.size, np.int32)
-    frequencies_from_scores(scores, freq)
-    return cumulative(freq, symbol), np.int64(freq[symbol])
+    return interval_of(scores, np.empty(scores.size, np.int32), symbol)
 
 
 @compiled

@@ -104,13 +104,23 @@ def pack(
     """
     outputs, inputs = weight.shape
     tiles, groups = -(-outputs // _WIDTH), -(-inputs // _SIZE)
-    padded = np.zeros((tiles * _WIDTH, groups * _SIZE), _FORM.weights)
-    padded[:outputs, :inputs] = weight
-    by_group = padded.reshape(tiles, _WIDTH, groups, _SIZE).transpose(0, 2, 1, 3)
-    packed = np.ascontiguousarray(by_group).reshape(tiles, groups, _WIDTH * _SIZE)
+    packed = np.zeros((tiles, groups, _WIDTH * _SIZE), _FORM.weights)
     shifted = np.zeros(tiles * _WIDTH, np.int32)
-    shifted[:outputs] = bias - _OFFSET * weight.sum(1, dtype=np.int64)
+    _put_weights(weight, bias, packed, shifted)
     return packed, shifted
+
+
+@borrowing
+def _put_weights(weight, bias, packed, shifted):  # type: ignore[no-untyped-def]
+    # Compiled, for a network that goes on learning is packed again and again.
+    outputs, inputs = weight.shape
+    for m in range(outputs):
+        row, tile, first = weight[m], packed[m // _WIDTH], m % _WIDTH * _SIZE
+        total = np.int64(0)
+        for k in range(inputs):
+            tile[k // _SIZE, first + k % _SIZE] = row[k]
+            total += np.int64(row[k])
+        shifted[m] = np.int64(bias[m]) - _OFFSET * total
 
 
 def room(

@@ -11,29 +11,37 @@ from ..coding.compiled import borrowing, inner
 from . import CELL_LIMIT, GATE_LIMIT, LARGEST
 from .gemm import ROWS, pack, product, put_inputs, room
 from .layers import Layer
+from .requantise import factors, requantise
 
 #: Rows of sums that are kept before they are used: a multiple of the tallest tile.
 BLOCK = 2 * ROWS
 
 
 class LayerArrays(NamedTuple):
-    """A layer as compiled functions take it; weight and bias are packed (gemm.py)."""
+    """A layer as compiled functions take it.
+
+    weight and bias are packed (gemm.py); factor: of requantise.py.
+    """
 
     weight: npt.NDArray[np.integer[Any]]
     bias: npt.NDArray[np.int32]
     multiplier: npt.NDArray[np.int64]
     shift: Any
+    factor: npt.NDArray[np.int32]
 
 
 def layer_arrays(layer: Layer) -> LayerArrays:
     """A layer in arrays."""
-    return LayerArrays(
-        *pack(layer.weight, layer.bias), layer.multiplier.astype(np.int64), np.int64(layer.shift)
-    )
+    weight, bias = pack(layer.weight, layer.bias)
+    factor = factors(layer.multiplier, layer.shift, bias.size)
+    multiplier, shift = layer.multiplier.astype(np.int64), np.int64(layer.shift)
+    return LayerArrays(weight, bias, multiplier, shift, factor)
 
 
 def stacked(layers: list[LayerArrays]) -> LayerArrays:
     """Layers of one shape as one, with an axis more in front."""
+    if any(layer.factor.size == 0 for layer in layers):
+        layers = [layer._replace(factor=layer.factor[:0]) for layer in layers]
     return LayerArrays(*(np.stack(parts) for parts in zip(*layers, strict=True)))
 
 
@@ -41,8 +49,9 @@ def stacked(layers: list[LayerArrays]) -> LayerArrays:
 def of_plane(layers, plane):  # type: ignore[no-untyped-def]
     """One of stacked layers."""
     return LayerArrays(
-        layers.weight[plane], layers.bias[plane], layers.multiplier[plane], layers.shift[plane]
-    )
+        layers.weight[plane], layers.bias[plane], layers.multiplier[plane], layers.shift[plane],
+        layers.factor[plane],
+    )  # fmt: skip
 
 
 class Room(NamedTuple):
@@ -99,12 +108,6 @@ def add_row(sums, extra):  # type: ignore[no-untyped-def]
         sums[m] += extra[m]
 
 
-@inner
-def scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
-    half = np.int64(1) << (shift - np.int64(1))
-    return (np.int64(value) * multiplier + half) >> shift
-
-
 @borrowing
 def dense_rows(x, layer, low, add, space, out):  # type: ignore[no-untyped-def]
     for start in range(0, x.shape[0], BLOCK):
@@ -117,18 +120,19 @@ def dense_rows(x, layer, low, add, space, out):  # type: ignore[no-untyped-def]
 
 @inner
 def dense_row(sums, layer, low, target):  # type: ignore[no-untyped-def]
+    """One row's activations from its sums, which are used up."""
+    requantise(sums, layer, low, LARGEST)
     for m in range(target.size):
-        y = scaled(sums[m], layer.multiplier[m], layer.shift)
-        target[m] = min(max(y, np.int64(low)), np.int64(LARGEST))
+        target[m] = sums[m]
 
 
 @inner
-def _arguments(sums, layer):  # type: ignore[no-untyped-def]
-    """A row's sums become places in the tables of sigmoid and tanh."""
-    for m in range(layer.multiplier.size):
-        y = scaled(sums[m], layer.multiplier[m], layer.shift)
-        y = min(max(y, np.int64(-GATE_LIMIT)), np.int64(GATE_LIMIT))
-        sums[m] = np.int32(y) + np.int32(GATE_LIMIT)
+def _at(table, argument):  # type: ignore[no-untyped-def]
+    """An entry of the tables of sigmoid and tanh, for an argument from -GATE_LIMIT to GATE_LIMIT.
+
+    Places are unsigned: numba looks whether others are below 0.
+    """
+    return table[np.uint32(argument + np.int32(GATE_LIMIT))]
 
 
 @inner
@@ -148,10 +152,10 @@ def gated_rows(x, layer, sigmoid, tanh, space, out):  # type: ignore[no-untyped-
 @inner
 def gate_row(gates, layer, sigmoid, tanh, target):  # type: ignore[no-untyped-def]
     """One row's activations from its sums, which are used up."""
-    _arguments(gates, layer)
+    requantise(gates, layer, -GATE_LIMIT, GATE_LIMIT)
     width = target.size
     for d in range(width):
-        target[d] = _gate(sigmoid[np.uint32(gates[d])], tanh[np.uint32(gates[width + d])])
+        target[d] = _gate(_at(sigmoid, gates[d]), _at(tanh, gates[width + d]))
 
 
 @borrowing
@@ -167,7 +171,7 @@ def lstm_rows(x, layer, sigmoid, tanh, h, c, space, out, begin, end):  # type: i
             multiply(layer, count, space)
             for r in range(count):
                 gates = space.sums[r]
-                _arguments(gates, layer)
+                requantise(gates, layer, -GATE_LIMIT, GATE_LIMIT)
                 _cell(gates, sigmoid, tanh, c[start + r], h[start + r])
                 target, hidden = out[t, start + r], h[start + r]
                 for d in range(width):
@@ -176,14 +180,14 @@ def lstm_rows(x, layer, sigmoid, tanh, h, c, space, out, begin, end):  # type: i
 
 @inner
 def _cell(gates, sigmoid, tanh, cell, hidden):  # type: ignore[no-untyped-def]
-    """One row's new state from its gates' places in the tables, which are never negative."""
+    """One row's new state from its gates' arguments."""
     width = np.uint32(cell.size)
     for d in range(width):
-        enter, keep = sigmoid[np.uint32(gates[d])], sigmoid[np.uint32(gates[width + d])]
-        show = sigmoid[np.uint32(gates[2 * width + d])]
-        new = enter * tanh[np.uint32(gates[3 * width + d])] >> 3
+        enter, keep = _at(sigmoid, gates[d]), _at(sigmoid, gates[width + d])
+        show = _at(sigmoid, gates[2 * width + d])
+        new = enter * _at(tanh, gates[3 * width + d]) >> 3
         new = (keep * cell[d] + new + np.int32(1 << 14)) >> 15
         new = min(max(new, np.int32(-CELL_LIMIT)), np.int32(CELL_LIMIT))
         cell[d] = new
-        at = min(max(new >> 4, np.int32(-GATE_LIMIT)), np.int32(GATE_LIMIT)) + GATE_LIMIT
-        hidden[d] = _gate(show, tanh[np.uint32(at)])
+        shown = min(max(new >> 4, np.int32(-GATE_LIMIT)), np.int32(GATE_LIMIT))
+        hidden[d] = _gate(show, _at(tanh, shown))

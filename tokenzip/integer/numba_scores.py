@@ -9,44 +9,33 @@ import numpy.typing as npt
 
 from ..coding.compiled import borrowing, inner
 from ..coding.decoder import advance, give_up, peek
-from ..coding.tables import cumulative, frequencies_from_scores, steps_from_scores, symbol_at
+from ..coding.tables import interval_of, steps_from_scores, symbol_of
 from . import SCORE_LIMIT
-from .numba_layers import BLOCK, LayerArrays, products, room_for, scaled
+from .numba_layers import BLOCK, LayerArrays, copy_row, products, room_for
+from .requantise import requantise
 
 
 class TableRoom(NamedTuple):
-    """Room for a block of rows, as of numba_layers.Room, and for one row's scores and table."""
+    """Room for a block of rows, as of numba_layers.Room, and for one row of scores' weights."""
 
     inputs: npt.NDArray[np.integer[Any]]
     sums: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.int32]
-    table: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.int32]
 
 
 def table_room(layer: LayerArrays, symbols: int) -> TableRoom:
     """Room for the tables of so many symbols that an output layer gives."""
-    return TableRoom(*room_for(layer), np.empty(symbols, np.int32), np.empty(symbols, np.int32))
+    return TableRoom(*room_for(layer), np.empty(symbols, np.int32))
 
 
 @inner
-def _table(sums, layer, candidates, space):  # type: ignore[no-untyped-def]
-    """The frequencies of one row: what encoder and decoder have in common."""
-    _scores(sums, layer, candidates, space.scores)
-    frequencies_from_scores(space.scores, space.table)
-
-
-@inner
-def _scores(sums, layer, candidates, scores):  # type: ignore[no-untyped-def]
-    """The scores of one row from its sums: clipped, then bonuses to their candidates."""
-    symbols = scores.size
-    for s in range(symbols):
-        y = scaled(sums[s], layer.multiplier[s], layer.shift)
-        scores[s] = min(max(y, np.int64(-SCORE_LIMIT)), np.int64(SCORE_LIMIT))
+def _score(sums, layer, candidates):  # type: ignore[no-untyped-def]
+    """A row of sums becomes scores: clipped, then bonuses, which stay behind them, added."""
+    requantise(sums, layer, -SCORE_LIMIT, SCORE_LIMIT)
+    symbols = layer.multiplier.size - candidates.size
     for i in range(candidates.size):
         if candidates[i] < symbols:
-            y = scaled(sums[symbols + i], layer.multiplier[symbols + i], layer.shift)
-            y = min(max(y, np.int64(-SCORE_LIMIT)), np.int64(SCORE_LIMIT))
-            scores[candidates[i]] += np.int32(y)
+            sums[np.uint32(candidates[i])] += sums[symbols + i]
 
 
 @borrowing
@@ -54,9 +43,10 @@ def interval_rows(z, layer, candidates, targets, space, cum, freq):  # type: ign
     for start in range(0, z.shape[0], BLOCK):
         count = products(z, start, layer, space)
         for r in range(start, start + count):
-            _table(space.sums[r - start], layer, candidates[r], space)
-            cum[r] = cumulative(space.table, np.int64(targets[r]))
-            freq[r] = space.table[targets[r]]
+            scores = space.sums[r - start]
+            _score(scores, layer, candidates[r])
+            scores = scores[: space.weights.size]
+            cum[r], freq[r] = interval_of(scores, space.weights, np.int64(targets[r]))
 
 
 @borrowing
@@ -64,7 +54,9 @@ def score_rows(z, layer, candidates, space, out):  # type: ignore[no-untyped-def
     for start in range(0, z.shape[0], BLOCK):
         count = products(z, start, layer, space)
         for r in range(start, start + count):
-            _scores(space.sums[r - start], layer, candidates[r], out[r])
+            scores = space.sums[r - start]
+            _score(scores, layer, candidates[r])
+            copy_row(scores[: out.shape[1]], out[r])
 
 
 @borrowing
@@ -73,8 +65,9 @@ def prior_rows(z, layer, candidates, space, out):  # type: ignore[no-untyped-def
     for start in range(0, z.shape[0], BLOCK):
         count = products(z, start, layer, space)
         for r in range(start, start + count):
-            _scores(space.sums[r - start], layer, candidates[r], space.scores)
-            steps_from_scores(space.scores, space.table, out[r])
+            scores = space.sums[r - start]
+            _score(scores, layer, candidates[r])
+            steps_from_scores(scores[: out.shape[1]], space.weights, out[r])
 
 
 @borrowing
@@ -82,13 +75,15 @@ def decode_rows(z, layer, candidates, words, state, lanes, space, out):  # type:
     for start in range(0, z.shape[0], BLOCK):
         count = products(z, start, layer, space)
         for r in range(start, start + count):
-            _table(space.sums[r - start], layer, candidates[r], space)
+            scores = space.sums[r - start]
+            _score(scores, layer, candidates[r])
             quantile = peek(state, lanes[r])
             if quantile < 0:
                 # Words that no encoder wrote: any symbol will do.
                 give_up(state, lanes[r])
                 out[r] = 0
                 continue
-            symbol, low = symbol_at(space.table, quantile)
-            advance(state, lanes[r], words, np.uint64(low), np.uint64(space.table[symbol]))
+            scores = scores[: space.weights.size]
+            symbol, low, share = symbol_of(scores, space.weights, quantile)
+            advance(state, lanes[r], words, np.uint64(low), np.uint64(share))
             out[r] = symbol

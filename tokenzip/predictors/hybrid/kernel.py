@@ -55,7 +55,7 @@ class StepRoom(NamedTuple):
 def step_room(head: HeadArrays) -> StepRoom:
     """Room for decoding frames of one clip."""
     of_head = head_room(head, 1)
-    symbols, most = len(of_head.output.scores), len(of_head.found)
+    symbols, most = len(of_head.output.weights), len(of_head.found)
     return StepRoom(of_head, np.empty((most, symbols), np.int16), np.empty(most, np.int64))
 
 

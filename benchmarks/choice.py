@@ -8,7 +8,8 @@ For each data set, with the models that encode is given to choose from: how many
 candidate was chosen for, bits a token, the same if for every clip the best single candidate had
 been known beforehand, the excess over that (in sum, and of the worst clip), and the share of the
 encoding's CPU time that went into trying. "permuted": the same tokens under other numbers, to which
-the model does not fit. Every blob is decoded and compared.
+the model does not fit. "tokens tried": by predictors, as far as blobs say it (of few tokens,
+networks alone are asked). Every blob is decoded and compared.
 """
 
 from __future__ import annotations
@@ -182,11 +183,11 @@ def _cases(data: Path, count: int) -> list[Case]:
             clips = clips[:: max(1, len(clips) // count)][:count]
             cases.append(Case(f"{name}, its model", clips, [model]))
             cases.append(Case(f"{name}, permuted", [other[clip] for clip in clips], [model]))
-            fewer = 60 if name == "drive" else 300
-            short = [clip[:fewer] for clip in clips]
-            cases.append(Case(f"{name}, {fewer} frames", short, [model]))
-            permuted = [other[clip] for clip in short]
-            cases.append(Case(f"{name}, {fewer} frames, permuted", permuted, [model]))
+            for fewer in (60, 16) if name == "drive" else (300, 128):
+                short = [clip[:fewer] for clip in clips]
+                cases.append(Case(f"{name}, {fewer} frames", short, [model]))
+                permuted = [other[clip] for clip in short]
+                cases.append(Case(f"{name}, {fewer} frames, permuted", permuted, [model]))
     found = sorted((data / "commavq").glob("train_*.npy"))
     if found:
         clips = load_clips([str(path) for path in found])

@@ -19,14 +19,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 from make_fixtures import lively
 
 import tokenzip
-from tokenzip import choosing, codec
-from tokenzip.choosing import LEAST_FOR_MODEL, LEAST_SAMPLE, MOST_SAMPLE, likely, sample_tokens
+from tokenzip import codec
+from tokenzip.choosing import likely, trying
+from tokenzip.choosing.candidates import LEAST_FOR_MODEL, OF_CALL, Chosen, weight
+from tokenzip.choosing.familiar import _renamed, most_familiar
+from tokenzip.choosing.noise import is_noise
+from tokenzip.choosing.sample import sample
 from tokenzip.errors import ModelMismatchError, OptionError
 from tokenzip.grid import TokenGrid
-from tokenzip.models import Model
+from tokenzip.models import Geometry, Model
 from tokenzip.models.bundled import Bundled
 
 FRAME, ALPHABET = (3, 4), 20
+#: Frames of which a sample that tells predictors apart is no large part.
+MANY = 1200
 
 
 def restless(frames: int) -> np.ndarray:
@@ -59,23 +65,28 @@ def bundled(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bu
 def trials(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Tokens of each piece that is coded to try something."""
     found: list[int] = []
-    cost = choosing._cost
+    cost, familiar = trying._cost, trying.most_familiar
 
     def counted(factory: Any, pieces: Any, solid: bool) -> int:
         found.append(sum(piece.tokens.size for piece in pieces))
         return cost(factory, pieces, solid)
 
-    monkeypatch.setattr(choosing, "_cost", counted)
+    def asked(pieces: Any, models: Any, networks: Any, **options: Any) -> Model | None:
+        found.extend([2 * sum(piece.tokens.size for piece in pieces)] * len(models))
+        return familiar(pieces, models, networks, **options)
+
+    monkeypatch.setattr(trying, "_cost", counted)
+    monkeypatch.setattr(trying, "most_familiar", asked)
     yield found
 
 
 class TestBundled:
     def test_one_that_fits_the_tokens_is_taken(self, bundled: Bundled) -> None:
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         blob = tokenzip.encode(tokens)
         info = tokenzip.inspect(blob)
         assert (info.predictor, info.bundled) == ("hybrid", 1)
-        assert info.choice is not None and info.choice.tokens == 480
+        assert info.choice is not None and info.choice.tokens == 816
         first, second = info.choice.candidates
         assert (first.predictor, first.model, second.predictor) == ("hybrid", 1, "adaptive")
         assert first.millibits < second.millibits
@@ -83,7 +94,7 @@ class TestBundled:
         assert len(blob) < len(tokenzip.encode(tokens, predictor="adaptive"))
 
     def test_one_that_does_not_is_not(self, bundled: Bundled) -> None:
-        tokens = restless(150)
+        tokens = restless(MANY)
         blob = tokenzip.encode(tokens)
         info = tokenzip.inspect(blob)
         assert (info.version, info.predictor, info.bundled) == (2, "adaptive", None)
@@ -113,7 +124,7 @@ class TestBundled:
     def test_a_predictor_that_is_named_tries_nothing(
         self, bundled: Bundled, trials: list[int]
     ) -> None:
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         for options in (
             {"predictor": "adaptive"},
             {"predictor": "stored"},
@@ -130,7 +141,7 @@ class TestBundled:
         assert trials == []
 
     def test_bytes_depend_on_no_setting(self, bundled: Bundled) -> None:
-        grids = [calm_tokens((200, *FRAME), ALPHABET, seed) for seed in range(3)]
+        grids = [calm_tokens((MANY, *FRAME), ALPHABET, seed) for seed in range(3)]
         for solid in (False, True):
             blob = tokenzip.encode(grids, solid=solid)
             assert tokenzip.inspect(blob).bundled == 1
@@ -142,19 +153,19 @@ class TestBundled:
                 assert np.array_equal(a, b)
 
     def test_one_choice_for_all_grids(self, bundled: Bundled) -> None:
-        calm = [calm_tokens((100, *FRAME), ALPHABET, seed) for seed in range(3)]
+        calm = [calm_tokens((400, *FRAME), ALPHABET, seed) for seed in range(3)]
         empty = np.zeros((0, 5), np.int8)
         assert tokenzip.inspect(tokenzip.encode([*calm, empty])).bundled == 1
         other_frames = calm_tokens((100, 5), 9)
         assert tokenzip.inspect(tokenzip.encode([*calm, other_frames])).predictor == "adaptive"
 
     def test_chunks_are_tried_as_they_are_coded(self, bundled: Bundled, trials: list[int]) -> None:
-        tokens = calm_tokens((400, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         tokenzip.encode(tokens, chunk_frames=5)
-        assert trials == [9 * 48] * 2  # four of the five frames of nine chunks
+        assert trials == [15 * 48] * 2  # four of the five frames of fifteen chunks
 
     def test_archives_choose_clip_by_clip(self, bundled: Bundled, tmp_path: Path) -> None:
-        clips = {"calm": calm_tokens((150, *FRAME), ALPHABET), "restless": restless(150)}
+        clips = {"calm": calm_tokens((MANY, *FRAME), ALPHABET), "restless": restless(MANY)}
         with tokenzip.open(tmp_path / "a.tkz.h5", "w") as archive:
             archive.append(clips)
             assert [clip.predictor for clip in archive.values()] == ["hybrid", "adaptive"]
@@ -166,8 +177,8 @@ class TestBundled:
         self, bundled: Bundled, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(codec, "NOTE_SHARE", 256)
-        for frames, kept in ((200, False), (1500, True)):
-            blob = tokenzip.encode(calm_tokens((frames, *FRAME), ALPHABET, calm=0.5))
+        for calm, kept in ((0.95, False), (0.5, True)):
+            blob = tokenzip.encode(calm_tokens((MANY, *FRAME), ALPHABET, calm=calm))
             info = tokenzip.inspect(blob)
             assert info.bundled == 1 and (info.choice is not None) == kept == (len(blob) > 3000)
 
@@ -188,7 +199,7 @@ class TestSeveralModels:
     def test_the_cheapest_of_a_list_or_folder(
         self, model: Model, other: Model, tmp_path: Path
     ) -> None:
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         sizes = {one.identity: len(tokenzip.encode(tokens, model=one)) for one in (model, other)}
         for one in (model, other):
             one.save(tmp_path / f"{one.spec.family}.safetensors")
@@ -200,15 +211,15 @@ class TestSeveralModels:
         assert np.array_equal(tokenzip.decode(blob, model=tmp_path), tokens)
         # conv3d comes first in the folder, which is of no importance unless they are equal.
         assert tokenzip.inspect(tokenzip.encode(tokens, model=tmp_path)).model == info.model
-        assert tokenzip.inspect(tokenzip.encode(restless(150), model=[model])).model is None
+        assert tokenzip.inspect(tokenzip.encode(restless(MANY), model=[model])).model is None
 
     def test_as_hybrid_only(self, model: Model, trials: list[int]) -> None:
-        info = tokenzip.inspect(tokenzip.encode(restless(150), model=[model], predictor="hybrid"))
+        info = tokenzip.inspect(tokenzip.encode(restless(MANY), model=[model], predictor="hybrid"))
         assert info.model == model.identity and trials == []
 
     def test_those_that_do_not_fit_are_left_out(self, model: Model) -> None:
         wrong = tiny_model("lstm", (2, 2), 5, coarse=True)
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         info = tokenzip.inspect(tokenzip.encode(tokens, model=[wrong, model]))
         assert info.model == model.identity
         assert info.choice is not None and len(info.choice.candidates) == 2
@@ -217,7 +228,7 @@ class TestSeveralModels:
             tokenzip.encode(tokens, model=[wrong], predictor="hybrid")
 
     def test_what_makes_no_sense(self, model: Model, tmp_path: Path) -> None:
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         with pytest.raises(OptionError, match="single model"):
             tokenzip.encode(tokens, model=[model], embed_model=True)
         with pytest.raises(OptionError, match="single model"):
@@ -230,26 +241,122 @@ class TestSeveralModels:
     def test_archives_keep_the_models_that_were_chosen(
         self, model: Model, other: Model, tmp_path: Path
     ) -> None:
-        tokens = calm_tokens((200, *FRAME), ALPHABET)
+        tokens = calm_tokens((MANY, *FRAME), ALPHABET)
         with tokenzip.open(tmp_path / "a.tkz.h5", "w", model=[model, other]) as archive:
             archive["a"] = tokens
-            archive["b"] = restless(150)
+            archive["b"] = restless(MANY)
             assert len(archive.models) == 1
         archive = tokenzip.open(tmp_path / "a.tkz.h5")
         assert np.array_equal(archive["a"][:], tokens)
         assert archive["b"].predictor == "adaptive"
 
 
-class TestSizeOfTheSample:
-    def test_the_margin_shrinks(self) -> None:
-        assert [choosing.margin(tokens) for tokens in (512, 10_240, 32_768)] == [50, 11, 6]
+def knowing(model: Model, symbols: int) -> Model:
+    """A model that expects the first symbols, four bits likelier than others."""
+    tensors = dict(model.tensors)
+    bias = tensors["output.0.bias"].copy()
+    multiplier = tensors["output.0.multiplier"][:symbols].astype(np.int64)
+    bias[:symbols] = 4 * 64 * 2**24 // np.maximum(multiplier, 1)
+    tensors["output.0.bias"] = bias.astype(np.int32)
+    return Model(model.spec, tensors, {"made": "at random"})
 
-    @given(st.integers(0, 10**9), st.lists(st.sampled_from([4, 5]), min_size=2, max_size=9))
-    def test_trying_is_bounded(self, total: int, weights: list[int]) -> None:
-        tokens = sample_tokens(total, weights)
-        assert min(total, LEAST_SAMPLE) <= tokens <= min(total, MOST_SAMPLE)
-        if tokens > LEAST_SAMPLE:
-            assert 100 * tokens * sum(weights) <= 15 * total * min(weights)
+
+def favourites(frames: int, symbols: int = 3) -> np.ndarray:
+    """Tokens that are mostly of the first symbols, and do not stay."""
+    rng = np.random.default_rng(frames)
+    shape = (frames, *FRAME)
+    rare = rng.integers(0, ALPHABET, shape)
+    return np.where(rng.random(shape) < 0.1, rare, rng.integers(0, symbols, shape))
+
+
+class TestFewTokens:
+    FRAMES = 100
+
+    def test_networks_alone_are_asked(self, model: Model, trials: list[int]) -> None:
+        knows = knowing(model, 3)
+        tokens = favourites(self.FRAMES)
+        blob = tokenzip.encode(tokens, model=[model, knows], alphabet=ALPHABET)
+        info = tokenzip.inspect(blob)
+        assert (info.model, info.choice) == (knows.identity, None)
+        assert blob == tokenzip.encode(tokens, model=knows, alphabet=ALPHABET)
+        assert np.array_equal(tokenzip.decode(blob, model=knows), tokens)
+        assert trials == [2 * 12 * 8] * 2
+
+    def test_where_none_knows_the_tokens(self, model: Model, trials: list[int]) -> None:
+        knows = knowing(model, 3)
+        renamed = (favourites(self.FRAMES) + 7) % ALPHABET
+        calm = calm_tokens((self.FRAMES, *FRAME), ALPHABET)
+        for tokens, one in ((renamed, knows), (calm, model)):
+            blob = tokenzip.encode(tokens, model=[one], alphabet=ALPHABET)
+            assert blob == tokenzip.encode(tokens, predictor="adaptive", alphabet=ALPHABET)
+        # If it has to be one of them, it is the cheapest.
+        blob = tokenzip.encode(renamed, model=[knows, model], predictor="hybrid", alphabet=ALPHABET)
+        assert tokenzip.inspect(blob).model == model.identity
+        assert len(trials) == 4
+
+    def test_of_equals_the_order_does_not_matter(self, model: Model) -> None:
+        class Alike:
+            def encode(self, chunks: list[np.ndarray]) -> list[bytes]:
+                half = len(chunks) // 2
+                return [b"."] * half + [bytes(1000)] * half
+
+        grid = TokenGrid.of(favourites(10), ALPHABET)
+        pieces = sample([grid], 100, None)
+        models = [knowing(model, symbols) for symbols in (2, 3, 4)]
+        first = min(models, key=lambda one: one.identity)
+        for order in (models, models[::-1]):
+            assert most_familiar(pieces, order, lambda _: Alike()) is first  # type: ignore[arg-type, return-value]
+
+    def test_bytes_depend_on_no_setting(self, model: Model) -> None:
+        pytest.importorskip("torch")
+        models = [model, knowing(model, 3)]
+        tokens = [favourites(30), favourites(40)]
+        blob = tokenzip.encode(tokens, model=models, alphabet=ALPHABET)
+        assert tokenzip.inspect(blob).model == models[1].identity
+        for options in ({"threads": 2}, {"batch": 1}, {"backend": "torch"}, {"solid": True}):
+            other = tokenzip.encode(tokens, model=models[::-1], alphabet=ALPHABET, **options)
+            assert tokenzip.inspect(other).model == models[1].identity
+            assert "solid" in options or other == blob
+
+    def test_few_large_frames_are_few_tokens(self, trials: list[int]) -> None:
+        """Two of which would be too many to try predictors on."""
+        large = tiny_model("lstm", (40, 40), 6, coarse=True)
+        tokens = calm_tokens((12, 40, 40), 6)
+        assert tokenzip.inspect(tokenzip.encode(tokens, model=[large])).predictor == "adaptive"
+        assert trials == [2 * 2 * 1600]
+
+    @pytest.mark.parametrize("alphabet", [2, 3, 4, 5, 6, 30, 1000, 1023, 1024, 65535, 65536])
+    def test_symbols_are_renamed_one_for_one(self, alphabet: int) -> None:
+        symbols = np.arange(alphabet).astype(np.uint16).reshape(1, -1)
+        other = _renamed(symbols, alphabet)
+        assert other.dtype == np.uint16 and other.shape == symbols.shape
+        assert sorted(other[0].tolist()) == symbols[0].tolist()
+        assert (other == symbols).sum() <= 1
+
+
+class TestSizeOfTheSample:
+    def test_weights_are_in_proportion(self, model: Model) -> None:
+        few, many = Geometry.of(FRAME, 2), Geometry.of(FRAME, 1024)
+        adaptive, hybrid = Chosen("adaptive"), Chosen("hybrid", model)
+        assert 4 * weight(adaptive, few) < weight(adaptive, many)
+        # A model has its own alphabet, however few of its symbols occur.
+        assert weight(hybrid, few) == weight(hybrid, many) > weight(adaptive, model.spec.geometry)
+        halves = weight(adaptive, Geometry.of(FRAME, 65536))
+        assert halves == 2 * weight(adaptive, Geometry.of(FRAME, 256))
+
+    def test_the_margin_shrinks(self) -> None:
+        assert [trying.margin(tokens) for tokens in (512, 10_240, 32_768)] == [50, 11, 6]
+
+    @given(
+        total=st.integers(0, 10**9),
+        weights=st.lists(st.integers(1000, 10**5), min_size=1, max_size=9),
+        fixed=st.sampled_from([0, OF_CALL]),
+    )
+    def test_trying_is_bounded(self, total: int, weights: list[int], fixed: int) -> None:
+        tokens = trying.share(total, weights, min(weights), fixed)
+        assert 0 <= tokens <= total
+        if tokens:
+            assert 100 * (tokens * sum(weights) + fixed) <= 15 * total * min(weights)
 
     @given(
         shapes=st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 8, 128])), max_size=5),
@@ -260,7 +367,7 @@ class TestSizeOfTheSample:
         self, shapes: list[tuple[int, int]], wanted: int, chunk_frames: int | None
     ) -> None:
         grids = [TokenGrid.of(np.zeros(shape, np.uint8)) for shape in shapes]
-        pieces = choosing._sample(grids, wanted, chunk_frames)
+        pieces = sample(grids, wanted, chunk_frames)
         largest = max((grid.frame_tokens for grid in grids), default=1)
         found = sum(piece.tokens.size for piece in pieces)
         assert found <= max(wanted, 2 * len(pieces) * largest)
@@ -270,7 +377,7 @@ class TestSizeOfTheSample:
 
     def test_they_are_spread(self) -> None:
         grids = [TokenGrid.of(np.full((1200, 8, 16), number)) for number in range(8)]
-        pieces = choosing._sample(grids, 30_000, None)
+        pieces = sample(grids, 30_000, None)
         assert [int(piece.tokens[0, 0, 0]) for piece in pieces] == [1, 3, 5, 7]
         assert [piece.tokens.size for piece in pieces] == [7424] * 4
 
@@ -280,7 +387,7 @@ class TestNoise:
     @given(alphabet=st.sampled_from([2, 3, 100, 1024, 65536]), seed=st.integers(0, 10**6))
     def test_random_tokens_are_told(self, alphabet: int, seed: int) -> None:
         grid = TokenGrid.of(noise((70, 8, 16), alphabet, seed), alphabet)
-        assert choosing._is_noise([grid])
+        assert is_noise([grid])
 
     def test_what_can_be_predicted_is_not(self) -> None:
         for tokens in (
@@ -289,15 +396,15 @@ class TestNoise:
             noise((70, 8, 16), 1024) // 2 * 2,
             np.repeat(noise((70, 8, 8), 1024), 2, axis=2),
         ):
-            assert not choosing._is_noise([TokenGrid.of(tokens, 1024)])
+            assert not is_noise([TokenGrid.of(tokens, 1024)])
             random = TokenGrid.of(noise((70, 8, 16), 1024), 1024)
-            assert not choosing._is_noise([random, TokenGrid.of(tokens, 1024)])
+            assert not is_noise([random, TokenGrid.of(tokens, 1024)])
 
 
 def test_nothing_is_loaded_to_know_the_candidates(
     bundled: Bundled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled.path.unlink()
-    assert likely([bundled], [TokenGrid.of(calm_tokens((200, *FRAME), ALPHABET))]) == [bundled]
+    assert likely([bundled], [TokenGrid.of(calm_tokens((MANY, *FRAME), ALPHABET))]) == [bundled]
     assert likely([bundled], [TokenGrid.of(calm_tokens((200, 3), ALPHABET))]) == []
     assert likely([bundled], []) == []

@@ -83,9 +83,9 @@ def encode(
             network knows; the family of the model, "lstm" or "conv3d", is the network alone:
             faster, and larger; "stored" packs bits. "auto" is "hybrid" if one model is given;
             otherwise the cheapest of "adaptive" and "hybrid" with each model that comes with
-            tokenzip, or of a list, and fits the tokens: they are tried on a sample, of at most
-            15 % of the tokens (or 512 for each). Less than 1,024 tokens are "adaptive" where no
-            model is given. A chunk that cannot be made smaller is stored.
+            tokenzip, or of a list, and fits the tokens: they are tried on a sample, for at most
+            15 % of the time. Less than 1,024 tokens are "adaptive" where no model is given. A
+            chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more
@@ -354,8 +354,13 @@ class Codec:
             assert callable(made)  # neither stored nor a network alone
             return made
 
+        def network(model: Model) -> BatchPredictor:
+            made = self._coding(model.spec.family, model)
+            assert made is not None and not callable(made)
+            return made
+
         return choose(
-            *(grids, models, coding),
+            *(grids, models, coding, network),
             numbers=_number,
             adaptive=adaptive,
             chunk_frames=self.chunk_frames,

@@ -68,7 +68,8 @@ def cases(tokens: int) -> dict[str, Case]:
         found[f"{family} chunks"] = (clips[0], parts)
     several = [MODELS / f"{family}_video.safetensors" for family in ("lstm", "conv3d")]
     if tokens >= 1024:
-        found["auto among models"] = (clip("video", 2 * tokens), {"model": several})
+        found["auto among models"] = (clip("video", 20 * tokens), {"model": several})
+        found["auto of few tokens"] = (clip("video", 2 * tokens), {"model": several})
     return found
 
 

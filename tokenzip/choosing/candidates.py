@@ -1,0 +1,87 @@
+"""What may be chosen, and roughly how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..blob import Choice
+from ..errors import ShapeError
+from ..grid import TokenGrid
+from ..models import Geometry
+
+if TYPE_CHECKING:
+    from ..models import Model
+    from ..models.bundled import Bundled
+
+#: Fewer tokens in a call are never worth a model: it would save some hundred bytes at most, and may
+#: have to be loaded, and its code compiled, for them.
+LEAST_FOR_MODEL = 1024
+
+# Nanoseconds that each takes, measured on one machine; only their proportions matter.
+_OF_SYMBOL, _OF_SYMBOL_OF_ALPHABET, _OF_THOUSAND_MACS, _OF_NETWORK = 1300, 5, 6, 700
+#: What calling a network takes, however few tokens it codes.
+OF_CALL = 300_000
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What a blob is to be written with.
+
+    Attributes:
+        predictor: its name.
+        model: its model, or None.
+        choice: what was tried; None if nothing was.
+    """
+
+    predictor: str
+    model: Model | None = None
+    choice: Choice | None = None
+
+
+def fits(geometry: Geometry, grids: Sequence[TokenGrid]) -> bool:
+    """Whether a model of this geometry can code all grids that have tokens."""
+    for grid in grids:
+        if not grid.tokens.size:
+            continue
+        try:
+            own = Geometry.of(grid.frame, grid.alphabet)
+        except ShapeError:
+            return False
+        sides = [(g.height, g.width, g.codebooks) for g in (own, geometry)]
+        if sides[0] != sides[1] or grid.alphabet > geometry.alphabet:
+            return False
+    return True
+
+
+def likely(entries: Sequence[Bundled], grids: Sequence[TokenGrid]) -> list[Bundled]:
+    """The bundled models that are worth trying on these grids; nothing is loaded.
+
+    Tokens that use a quarter of a model's alphabet or less are of another tokenizer.
+    """
+    if sum(grid.tokens.size for grid in grids) < LEAST_FOR_MODEL:
+        return []
+    largest = max(grid.alphabet for grid in grids)
+    return [
+        entry for entry in entries if 4 * largest > entry.alphabet and fits(entry.geometry, grids)
+    ]
+
+
+def weight(candidate: Chosen, geometry: Geometry) -> int:
+    """How long a token of this geometry takes to encode, beside others."""
+    if candidate.model is None:
+        return _of_mixer(geometry)
+    spec = candidate.model.spec
+    return _of_mixer(spec.geometry) + int(spec.macs["total"]) * _OF_THOUSAND_MACS // 1000
+
+
+def weight_of_network(model: Model) -> int:
+    """How long a token takes that the model's network alone encodes."""
+    spec = model.spec
+    return _OF_NETWORK + int(spec.macs["total"]) * _OF_THOUSAND_MACS // 2000
+
+
+def _of_mixer(geometry: Geometry) -> int:
+    symbols = geometry.planes // geometry.codebooks
+    return symbols * (_OF_SYMBOL + _OF_SYMBOL_OF_ALPHABET * geometry.symbols)

@@ -136,15 +136,15 @@ def room(
 put_inputs = putting(_OFFSET)
 
 
-def _tile(rows: int) -> Callable[..., Any]:
-    """An intrinsic that writes the sums of `rows` rows and a tile's outputs."""
+def _tile(rows: int, tiles: int = 1) -> Callable[..., Any]:
+    """An intrinsic that writes the sums of `rows` rows and the outputs of so many tiles."""
 
     @intrinsic
     def tile(context, x, row, weight, bias, number, out):  # type: ignore[no-untyped-def]
         signature = types.void(x, types.intp, weight, bias, types.intp, out)
 
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            _write_tile(rows, context, builder, signature, arguments)
+            _write_tile(rows, tiles, context, builder, signature, arguments)
             return context.get_dummy_value()
 
         return signature, generate
@@ -153,7 +153,9 @@ def _tile(rows: int) -> Callable[..., Any]:
     return made
 
 
-def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+def _write_tile(
+    rows: int, wide: int, context: Any, builder: Any, signature: Any, arguments: Any
+) -> None:
     from numba.np.arrayobj import make_array
 
     _, row, _, _, number, _ = arguments
@@ -167,22 +169,26 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
     def constant(value: int) -> Any:
         return ir.Constant(_INT64, value)
 
+    def vector_at(line: Any, vector: int) -> Any:
+        """Of the tiles' vectors of a line of tiles' vectors, which begins with tile `line`."""
+        return builder.add(builder.mul(line, constant(VECTORS)), constant(vector))
+
     groups = builder.extract_value(array(2).shape, 1)
     tiles = builder.extract_value(array(2).shape, 0)
     x_data, weight_data, bias_data, out_data = (array(place).data for place in (0, 2, 3, 5))
-    sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(VECTORS)] for _ in range(rows)]
-    for v in range(VECTORS):
-        index = builder.add(builder.mul(number, constant(VECTORS)), constant(v))
-        first_sum = builder.load(at(bias_data, index, VECTOR))
+    vectors = range(VECTORS * wide)
+    sums = [[cgutils.alloca_once(builder, VECTOR) for _ in vectors] for _ in range(rows)]
+    for v in vectors:
+        first_sum = builder.load(at(bias_data, vector_at(number, v), VECTOR))
         first_sum.align = 4
         for line in sums:
             builder.store(first_sum, line[v])
+    firsts = [builder.mul(builder.add(number, constant(tile)), groups) for tile in range(wide)]
     with cgutils.for_range(builder, groups) as loop:
         weights = []
-        first = builder.add(builder.mul(number, groups), loop.index)
-        for v in range(VECTORS):
-            index = builder.add(builder.mul(first, constant(VECTORS)), constant(v))
-            loaded = builder.load(at(weight_data, index, VECTOR))
+        for v in vectors:
+            group = builder.add(firsts[v // VECTORS], loop.index)
+            loaded = builder.load(at(weight_data, vector_at(group, v % VECTORS), VECTOR))
             loaded.align = 1
             weights.append(loaded)
         for r in range(rows):
@@ -190,35 +196,53 @@ def _write_tile(rows: int, context: Any, builder: Any, signature: Any, arguments
             group = builder.load(at(x_data, index, _INT32))
             group.align = 1
             inputs = splat(builder, group, VECTOR)
-            for v in range(VECTORS):
+            for v in vectors:
                 added = _FORM.multiply_add(builder, builder.load(sums[r][v]), inputs, weights[v])
                 builder.store(added, sums[r][v])
     for r in range(rows):
         line = builder.add(builder.mul(builder.add(row, constant(r)), tiles), number)
-        for v in range(VECTORS):
-            index = builder.add(builder.mul(line, constant(VECTORS)), constant(v))
-            builder.store(builder.load(sums[r][v]), at(out_data, index, VECTOR)).align = 4
+        for v in vectors:
+            target = at(out_data, vector_at(line, v), VECTOR)
+            builder.store(builder.load(sums[r][v]), target).align = 4
 
 
-_tile8, _tile4, _tile2, _tile1 = _tile(8), _tile(4), _tile(2), _tile(1)
+_tile1, _tile2, _tile3, _tile4 = _tile(1), _tile(2), _tile(3), _tile(4)
+_tile5, _tile6, _tile7, _tile8 = _tile(5), _tile(6), _tile(7), _tile(8)
+# Of few rows several tiles at a time: sums that wait for one another take four cycles each.
+_tile1x4, _tile2x2 = _tile(1, 4), _tile(2, 2)
 
 
 @borrowing
 def _product(x, weight, bias, out):  # type: ignore[no-untyped-def]
-    rows = x.shape[0]
-    for tile in range(weight.shape[0]):
-        row = 0
-        while row + 8 <= rows:
+    rows, tiles = x.shape[0], weight.shape[0]
+    whole, tile = rows - rows % 8, 0
+    if rows == 1:
+        while tile + 4 <= tiles:
+            _tile1x4(x, 0, weight, bias, tile, out)
+            tile += 4
+    elif rows == 2:
+        while tile + 2 <= tiles:
+            _tile2x2(x, 0, weight, bias, tile, out)
+            tile += 2
+    while tile < tiles:
+        for row in range(0, whole, 8):
             _tile8(x, row, weight, bias, tile, out)
-            row += 8
-        if row + 4 <= rows:
-            _tile4(x, row, weight, bias, tile, out)
-            row += 4
-        if row + 2 <= rows:
-            _tile2(x, row, weight, bias, tile, out)
-            row += 2
-        if row < rows:
-            _tile1(x, row, weight, bias, tile, out)
+        rest = rows - whole
+        if rest == 1:
+            _tile1(x, whole, weight, bias, tile, out)
+        elif rest == 2:
+            _tile2(x, whole, weight, bias, tile, out)
+        elif rest == 3:
+            _tile3(x, whole, weight, bias, tile, out)
+        elif rest == 4:
+            _tile4(x, whole, weight, bias, tile, out)
+        elif rest == 5:
+            _tile5(x, whole, weight, bias, tile, out)
+        elif rest == 6:
+            _tile6(x, whole, weight, bias, tile, out)
+        elif rest == 7:
+            _tile7(x, whole, weight, bias, tile, out)
+        tile += 1
 
 
 def _interpreted(x: Any, weight: Any, bias: Any, out: Any) -> None:

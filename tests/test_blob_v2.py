@@ -197,7 +197,7 @@ class TestFixture:
         assert_same(decoded, wanted)
 
     def test_is_written_again_to_the_same_bytes(self, name: str) -> None:
-        assert encoded(name) == path(name).read_bytes()
+        assert (encoded(name) == path(name).read_bytes()) == FIXTURES[name].again
 
     def test_shows_what_it_is_to_show(self, name: str) -> None:
         fixture, parsed = FIXTURES[name], parse(path(name).read_bytes())

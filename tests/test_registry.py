@@ -333,7 +333,7 @@ class TestCompressing:
     ) -> None:
         bring_along(monkeypatch, tmp_path / "b", {"video-1": model})
         monkeypatch.chdir(tmp_path)
-        np.save("clip.npy", calm_tokens((200, *FRAME), ALPHABET))
+        np.save("clip.npy", calm_tokens((1200, *FRAME), ALPHABET))
         done = tz("compress", "clip.npy")
         assert done.code == 0 and "hybrid with video-1" in done.err
         shown = tz("info", "clip.npy.tkz").out
@@ -351,7 +351,7 @@ class TestCompressing:
     def test_several_models(self, tz, file: Path, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.chdir(tmp_path)
         tiny_model("conv3d", FRAME, ALPHABET, coarse=True).save("other.safetensors")
-        np.save("clip.npy", calm_tokens((200, *FRAME), ALPHABET))
+        np.save("clip.npy", calm_tokens((1200, *FRAME), ALPHABET))
         models = ["--model", file, "--model", "other.safetensors"]
         done = tz("compress", "clip.npy", *models, "--json")
         assert done.code == 0

@@ -150,7 +150,7 @@ def test_lanes():
 def test_runs_of_the_encoder_are_invisible(few, rows, monkeypatch):
     """However many priors the encoder keeps at a time."""
     model, clips, payloads = case("conv3d", "tall")
-    monkeypatch.setattr(coder_module, "_PRIOR_ROWS", rows)
+    monkeypatch.setattr(coder_module, "_ROWS", rows)
     assert coder_for(model, few[1], clips[0]).encode(clips[0]) == payloads[0]
 
 

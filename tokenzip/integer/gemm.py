@@ -169,9 +169,9 @@ def _write_tile(
     def constant(value: int) -> Any:
         return ir.Constant(_INT64, value)
 
-    def vector_at(line: Any, vector: int) -> Any:
-        """Of the tiles' vectors of a line of tiles' vectors, which begins with tile `line`."""
-        return builder.add(builder.mul(line, constant(VECTORS)), constant(vector))
+    def vector_at(tile: Any, vector: int) -> Any:
+        """The place of a vector, counted from the first one of a tile."""
+        return builder.add(builder.mul(tile, constant(VECTORS)), constant(vector))
 
     groups = builder.extract_value(array(2).shape, 1)
     tiles = builder.extract_value(array(2).shape, 0)

@@ -48,9 +48,9 @@ _TUNING_1 = Tuning(
 #: By version.
 TUNING = {1: _TUNING_1, 2: _TUNING_1._replace(weight_rate=80, sharpness_rate=1000)}
 
-#: Symbols whose priors an encoder keeps at a time where the network does not learn: 8 MiB for an
-#: alphabet of 1024.
-_PRIOR_ROWS = 1 << 12
+#: Symbols that an encoder looks at in one go. Where the network does not learn it has their priors,
+#: too: 8 MiB for an alphabet of 1024.
+_ROWS = 1 << 12
 
 #: Numbers of an embedding that classes are found by, the first ones.
 _MOST_NUMBERS = 64
@@ -83,10 +83,11 @@ class HybridCoder:
         symbols = chunk_tokens * geometry.planes // geometry.codebooks
         layout = layout_of(geometry)
         self._heads = head_learner(network, ops) if version > 1 else None
-        self._run = max(1, _PRIOR_ROWS // layout.positions)
+        self._run = self._ahead = max(1, _ROWS // layout.positions)
         errors, classes = 0, None
         if self._heads is not None:
             self._run = self._heads.period
+            self._ahead = max(self._ahead // self._run, 1) * self._run
             errors = self._run * layout.positions
         if version > 1 and layout.learns_classes:
             classes = symbol_classes(network, layout.classes)
@@ -154,17 +155,36 @@ class HybridCoder:
         learner.begin(symbols.reshape(len(symbols), -1).astype(np.uint16))
         with ops.running():
             state, history = network.begin(1), network.no_symbols(1, HISTORY)
-            for start in range(0, len(symbols), self._run):
-                network, run = self._network, symbols[start : start + self._run]
-                history = network.followed(history, run[None])
+            for start in range(0, len(symbols), self._ahead):
+                some = symbols[start : start + self._ahead]
+                history = network.followed(history, some[None])
+                # What learns is behind the body, which can look at many frames in one go.
                 embedded, features, state = network.look(history, state)
-                seen = list(network.seen(history, embedded, features))
-                priors = ops.numpy(network.priors(seen)).reshape(run.size, geometry.symbols)
-                learner.encode(cum, freq, priors)
-                self._learn(features, seen)
+                for first in range(0, len(some), self._run):
+                    now = slice(first, min(first + self._run, len(some)))
+                    before = slice(now.start, HISTORY + now.stop)
+                    self._encode_run(
+                        *(ops.contiguous(part[:, before]) for part in (history, embedded)),
+                        *(ops.contiguous(features[:, now]), cum, freq),
+                    )
                 history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
         return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
+
+    def _encode_run(
+        self,
+        history: Any,
+        embedded: Any,
+        features: Any,
+        cum: npt.NDArray[np.uint32],
+        freq: npt.NDArray[np.uint32],
+    ) -> None:
+        """Write cum and freq of the next frames: those after the first HISTORY ones of history."""
+        network = self._network
+        seen = list(network.seen(history, embedded, features))
+        shape = -1, network.geometry.symbols
+        self._learner.encode(cum, freq, self._ops.numpy(network.priors(seen)).reshape(shape))
+        self._learn(features, seen)
 
     def _learn(self, features: Any, seen: Sequence[SeenByOutput]) -> None:
         """Let the network learn from the last frames, all since it did so before."""

@@ -163,24 +163,21 @@ class HybridCoder:
                 for first in range(0, len(some), self._run):
                     now = slice(first, min(first + self._run, len(some)))
                     before = slice(now.start, HISTORY + now.stop)
-                    self._encode_run(
-                        *(ops.contiguous(part[:, before]) for part in (history, embedded)),
-                        *(ops.contiguous(features[:, now]), cum, freq),
-                    )
+                    last = history[:, before], embedded[:, before], features[:, now]
+                    self._encode_run([ops.contiguous(part) for part in last], cum, freq)
                 history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
         return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
 
     def _encode_run(
-        self,
-        history: Any,
-        embedded: Any,
-        features: Any,
-        cum: npt.NDArray[np.uint32],
-        freq: npt.NDArray[np.uint32],
+        self, last: Sequence[Any], cum: npt.NDArray[np.uint32], freq: npt.NDArray[np.uint32]
     ) -> None:
-        """Write cum and freq of the next frames: those after the first HISTORY ones of history."""
+        """Write cum and freq of the next frames.
+
+        last: these and the HISTORY before them, their embeddings, and the body's output for them.
+        """
         network = self._network
+        history, embedded, features = last
         seen = list(network.seen(history, embedded, features))
         shape = -1, network.geometry.symbols
         self._learner.encode(cum, freq, self._ops.numpy(network.priors(seen)).reshape(shape))

@@ -40,6 +40,7 @@ class GradientRoom(NamedTuple):
     high: npt.NDArray[np.int8]
     low: npt.NDArray[np.int8]
     steps: npt.NDArray[np.int32]  # (hidden, rows)
+    active: npt.NDArray[np.int64]  # (rows + 3,)
 
 
 def gradient_room(
@@ -48,7 +49,8 @@ def gradient_room(
     """Room for so many rows; weight: the packed output layer the other way round."""
     high, low = (np.empty(outputs, np.int8) for _ in range(2))
     weighed, steps = np.empty(outputs, np.int32), np.empty((hidden, rows), np.int32)
-    return GradientRoom(*room(2 * _TOGETHER, weight), weighed, high, low, steps)
+    active = np.empty(rows + 3, np.int64)
+    return GradientRoom(*room(2 * _TOGETHER, weight), weighed, high, low, steps, active)
 
 
 @inner
@@ -103,12 +105,33 @@ def add_gradient(  # type: ignore[no-untyped-def]
                     step = min(max(step, -most), most)
                 steps[j, start + r] = step
     for j in range(hidden):
-        target = gradient[j]
-        for r in range(rows):
-            step, row = steps[j, r], x[r]
-            if step != 0:
-                for k in range(target.size):
-                    target[k] += step * np.int32(row[k])
+        _add_rows(steps[j, :rows], x, space.active, gradient[j])
+
+
+@inner
+def _add_rows(steps, x, active, target):  # type: ignore[no-untyped-def]
+    """Add to target each row of x times its step. active: room for numbers of rows, and 3."""
+    count = 0
+    for r in range(steps.size):
+        if steps[r] != 0:
+            active[count] = r
+            count += 1
+    active[count : count + 3] = 0
+    # Four at a time, which take one load and one store of the target.
+    for i in range(0, count, 4):
+        of_a, of_b = steps[active[i]], _step(steps, active, i + 1, count)
+        of_c, of_d = _step(steps, active, i + 2, count), _step(steps, active, i + 3, count)
+        a, b, c, d = x[active[i]], x[active[i + 1]], x[active[i + 2]], x[active[i + 3]]
+        for k in range(target.size):
+            target[k] += (
+                of_a * np.int32(a[k]) + of_b * np.int32(b[k])
+                + of_c * np.int32(c[k]) + of_d * np.int32(d[k])
+            )  # fmt: skip
+
+
+@inner
+def _step(steps, active, i, count):  # type: ignore[no-untyped-def]
+    return steps[active[i]] if i < count else np.int32(0)
 
 
 @borrowing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from bundled_models import bring_along
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_cases import calm_tokens, noise, tiny_model
+from network_cases import TINY, calm_tokens, noise, tiny_model
+from neural import random_spec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 
@@ -22,12 +24,19 @@ import tokenzip
 from tokenzip import codec
 from tokenzip.choosing import likely, trying
 from tokenzip.choosing.candidates import LEAST_FOR_MODEL, OF_CALL, Chosen, weight
-from tokenzip.choosing.familiar import _renamed, most_familiar
+from tokenzip.choosing.familiar import (
+    LEAST_TOKENS,
+    MOST_TOKENS,
+    _renamed,
+    most_familiar,
+    plain_bits,
+)
 from tokenzip.choosing.noise import is_noise
 from tokenzip.choosing.sample import sample
 from tokenzip.errors import ModelMismatchError, OptionError
 from tokenzip.grid import TokenGrid
 from tokenzip.models import Geometry, Model
+from tokenzip.models.blank import blank_model
 from tokenzip.models.bundled import Bundled
 
 FRAME, ALPHABET = (3, 4), 20
@@ -251,70 +260,97 @@ class TestSeveralModels:
         assert archive["b"].predictor == "adaptive"
 
 
-def knowing(model: Model, symbols: int) -> Model:
-    """A model that expects the first symbols, four bits likelier than others."""
-    tensors = dict(model.tensors)
-    bias = tensors["output.0.bias"].copy()
-    multiplier = tensors["output.0.multiplier"][:symbols].astype(np.int64)
-    bias[:symbols] = 4 * 64 * 2**24 // np.maximum(multiplier, 1)
-    tensors["output.0.bias"] = bias.astype(np.int32)
-    return Model(model.spec, tensors, {"made": "at random"})
+#: Of tokens of which a few tell much.
+MORE = 200
+KNOWN = 40
 
 
-def favourites(frames: int, symbols: int = 3) -> np.ndarray:
-    """Tokens that are mostly of the first symbols, and do not stay."""
-    rng = np.random.default_rng(frames)
-    shape = (frames, *FRAME)
-    rare = rng.integers(0, ALPHABET, shape)
-    return np.where(rng.random(shape) < 0.1, rare, rng.integers(0, symbols, shape))
+def knowing(symbols: int = KNOWN) -> Model:
+    """A model that knows nothing but that the first symbols are eight bits likelier than others."""
+    blank = blank_model(random_spec("lstm", FRAME, MORE, **TINY))
+    tensors = dict(blank.tensors)
+    name = "output.0"
+    bias, multiplier = (tensors[f"{name}.{part}"].copy() for part in ("bias", "multiplier"))
+    bias[:symbols], multiplier[:] = 8 * 64, 1 << 20
+    shift = np.array(20, tensors[f"{name}.shift"].dtype)
+    tensors |= {f"{name}.bias": bias, f"{name}.multiplier": multiplier, f"{name}.shift": shift}
+    return Model(blank.spec, tensors, {"made": "by hand"})
+
+
+@pytest.fixture(scope="module")
+def unknowing() -> Model:
+    return tiny_model("lstm", FRAME, MORE, coarse=True)
+
+
+def favourites(frames: int) -> np.ndarray:
+    """Tokens of the first symbols, which do not stay."""
+    return np.random.default_rng(frames).integers(0, KNOWN, (frames, *FRAME))
 
 
 class TestFewTokens:
     FRAMES = 100
 
-    def test_networks_alone_are_asked(self, model: Model, trials: list[int]) -> None:
-        knows = knowing(model, 3)
+    def test_networks_alone_are_asked(self, unknowing: Model, trials: list[int]) -> None:
+        knows = knowing()
         tokens = favourites(self.FRAMES)
-        blob = tokenzip.encode(tokens, model=[model, knows], alphabet=ALPHABET)
+        blob = tokenzip.encode(tokens, model=[unknowing, knows], alphabet=MORE)
         info = tokenzip.inspect(blob)
         assert (info.model, info.choice) == (knows.identity, None)
-        assert blob == tokenzip.encode(tokens, model=knows, alphabet=ALPHABET)
+        assert blob == tokenzip.encode(tokens, model=knows, alphabet=MORE)
+        assert len(blob) < len(tokenzip.encode(tokens, predictor="adaptive", alphabet=MORE))
         assert np.array_equal(tokenzip.decode(blob, model=knows), tokens)
-        assert trials == [2 * 12 * 8] * 2
+        assert len(trials) == 2 and 2 * LEAST_TOKENS * 3 // 4 <= trials[0] <= 2 * MOST_TOKENS
 
-    def test_where_none_knows_the_tokens(self, model: Model, trials: list[int]) -> None:
-        knows = knowing(model, 3)
-        renamed = (favourites(self.FRAMES) + 7) % ALPHABET
-        calm = calm_tokens((self.FRAMES, *FRAME), ALPHABET)
-        for tokens, one in ((renamed, knows), (calm, model)):
-            blob = tokenzip.encode(tokens, model=[one], alphabet=ALPHABET)
-            assert blob == tokenzip.encode(tokens, predictor="adaptive", alphabet=ALPHABET)
+    def test_where_none_knows_the_tokens(self, unknowing: Model, trials: list[int]) -> None:
+        knows = knowing()
+        renamed = favourites(self.FRAMES) + 2 * KNOWN
+        calm = calm_tokens((self.FRAMES, *FRAME), MORE)
+        for tokens, one in ((renamed, knows), (calm, knows), (calm, unknowing)):
+            blob = tokenzip.encode(tokens, model=[one], alphabet=MORE)
+            assert blob == tokenzip.encode(tokens, predictor="adaptive", alphabet=MORE)
         # If it has to be one of them, it is the cheapest.
-        blob = tokenzip.encode(renamed, model=[knows, model], predictor="hybrid", alphabet=ALPHABET)
-        assert tokenzip.inspect(blob).model == model.identity
-        assert len(trials) == 4
+        blob = tokenzip.encode(renamed, model=[knows, unknowing], predictor="hybrid", alphabet=MORE)
+        assert tokenzip.inspect(blob).model == unknowing.identity
+        assert len(trials) == 5
 
-    def test_of_equals_the_order_does_not_matter(self, model: Model) -> None:
+    def test_few_different_symbols_need_no_model(self, unknowing: Model) -> None:
+        """However much a model likes them by chance."""
+        for symbols in (1, 2, 3):
+            for seed in range(4):
+                chance = np.random.default_rng(seed)
+                some = chance.choice(MORE, symbols, replace=False)
+                likes = knowing(int(some.min()) + 1)
+                tokens = chance.choice(some, (self.FRAMES, *FRAME))
+                blob = tokenzip.encode(tokens, model=[likes, unknowing], alphabet=MORE)
+                assert blob == tokenzip.encode(tokens, predictor="adaptive", alphabet=MORE)
+
+    def test_of_equals_the_order_does_not_matter(self, unknowing: Model) -> None:
         class Alike:
             def encode(self, chunks: list[np.ndarray]) -> list[bytes]:
                 half = len(chunks) // 2
                 return [b"."] * half + [bytes(1000)] * half
 
-        grid = TokenGrid.of(favourites(10), ALPHABET)
+        grid = TokenGrid.of(favourites(10), MORE)
         pieces = sample([grid], 100, None)
-        models = [knowing(model, symbols) for symbols in (2, 3, 4)]
+        models = [knowing(symbols) for symbols in (2, 3, 4)]
         first = min(models, key=lambda one: one.identity)
         for order in (models, models[::-1]):
             assert most_familiar(pieces, order, lambda _: Alike()) is first  # type: ignore[arg-type, return-value]
+        # Nor where nothing is tried.
+        tokens = noise((300, *FRAME), MORE)
+        for order in (models, models[::-1]):
+            blob = tokenzip.encode(tokens, model=order, predictor="hybrid", alphabet=MORE)
+            assert tokenzip.inspect(blob).predictor in ("hybrid", "stored")
+            assert blob == tokenzip.encode(tokens, model=first, alphabet=MORE)
 
-    def test_bytes_depend_on_no_setting(self, model: Model) -> None:
+    def test_bytes_depend_on_no_setting(self, unknowing: Model) -> None:
         pytest.importorskip("torch")
-        models = [model, knowing(model, 3)]
-        tokens = [favourites(30), favourites(40)]
-        blob = tokenzip.encode(tokens, model=models, alphabet=ALPHABET)
+        models = [unknowing, knowing()]
+        tokens = [favourites(30), favourites(70)]
+        blob = tokenzip.encode(tokens, model=models, alphabet=MORE)
         assert tokenzip.inspect(blob).model == models[1].identity
         for options in ({"threads": 2}, {"batch": 1}, {"backend": "torch"}, {"solid": True}):
-            other = tokenzip.encode(tokens, model=models[::-1], alphabet=ALPHABET, **options)
+            other = tokenzip.encode(tokens, model=models[::-1], alphabet=MORE, **options)
             assert tokenzip.inspect(other).model == models[1].identity
             assert "solid" in options or other == blob
 
@@ -324,6 +360,19 @@ class TestFewTokens:
         tokens = calm_tokens((12, 40, 40), 6)
         assert tokenzip.inspect(tokenzip.encode(tokens, model=[large])).predictor == "adaptive"
         assert trials == [2 * 2 * 1600]
+
+    @given(
+        symbols=st.lists(st.integers(0, 5000), min_size=1, max_size=300),
+        more=st.sampled_from([1, 2, 1000]),
+    )
+    def test_what_frequencies_would_take(self, symbols: list[int], more: int) -> None:
+        alphabet = max(symbols) + more
+        exact, seen = 0.0, dict.fromkeys(symbols, 0)
+        for n, symbol in enumerate(symbols):
+            exact += math.log2((16 * n + alphabet) / (16 * seen[symbol] + 1))
+            seen[symbol] += 1
+        found = plain_bits(np.array(symbols, np.uint16), alphabet)
+        assert abs(found - exact) <= 1 + len(symbols) / 64
 
     @pytest.mark.parametrize("alphabet", [2, 3, 4, 5, 6, 30, 1000, 1023, 1024, 65535, 65536])
     def test_symbols_are_renamed_one_for_one(self, alphabet: int) -> None:

@@ -7,6 +7,10 @@ video and audio it took 1.5 bits a token or more less, and models that did not f
 other kind of video, or of clips whose symbols had been renamed) at most 1.2. On 512 it was 1.6 and
 0.8. That takes no more than the network alone, which is several times as fast as a predictor that
 learns, and so little of it that trying predictors would tell nothing.
+
+Of few different symbols a model may like one better than another by chance. So it must also take
+less than how often each has come so far would, which models that fit did, if by little, on each of
+these clips.
 """
 
 from __future__ import annotations
@@ -16,14 +20,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..coding.constants import SCORE_ONE
+from ..coding.logarithms import DIRECT, LOG2_STEPS
 from ..models import Model
 from ..predictors import BatchPredictor
 from .sample import Piece
 
-#: Tokens that are coded, and as many renamed: fewer mislead, more are not needed.
+#: Tokens that are coded, and as many renamed: fewer mislead, more are not needed. Two frames of
+#: each place are coded anyhow.
 LEAST_TOKENS, MOST_TOKENS = 128, 512
-#: An eighth of a token's bits is what a renamed one must cost more.
-_EIGHTHS = 1
+#: One part in so many of a token's bits is what a renamed one must cost more.
+_PART = 8
+#: What the first occurrence of a symbol counts beside later ones is one to so many.
+_COUNT = 16
 
 
 def most_familiar(
@@ -38,18 +47,39 @@ def most_familiar(
     any_of_them: of all, known or not.
     """
     tokens = sum(piece.tokens.size for piece in pieces)
-    bits = max((piece.grid.bits for piece in pieces), default=0)
+    alphabet = max((piece.grid.alphabet for piece in pieces), default=2)
     as_they_are = [piece.tokens for piece in pieces]
     renamed = [_renamed(piece.tokens, piece.grid.alphabet) for piece in pieces]
+    by_frequency = plain_bits(np.concatenate([part.ravel() for part in as_they_are]), alphabet)
+    strange = (alphabet - 1).bit_length() * tokens // _PART
     found: list[tuple[int, bytes, Model]] = []
     for model in models:
         payloads = networks(model).encode([*as_they_are, *renamed])
-        sizes = [len(payload) for payload in payloads]
+        sizes = [8 * len(payload) for payload in payloads]
         own, other = sum(sizes[: len(pieces)]), sum(sizes[len(pieces) :])
-        if any_of_them or 8 * 8 * (other - own) > _EIGHTHS * bits * tokens:
+        if any_of_them or (own < by_frequency and other - own > strange):
             found.append((own, model.identity, model))
     # Of equals the order must not depend on names of files.
     return min(found, key=lambda one: one[:2])[2] if found else None
+
+
+def plain_bits(tokens: npt.NDArray[np.uint16], alphabet: int) -> int:
+    """What tokens take by how often each symbol has come so far; in any order it is the same.
+
+    The n-th token takes log2 of (16 n + A) / (16 c + 1) bits if its symbol came c times before.
+    """
+    counts = np.bincount(tokens)
+    before = np.arange(len(tokens), dtype=np.int64)
+    of_counts = np.concatenate([[0], np.cumsum(_log2_steps(_COUNT * before + 1))])
+    steps = _log2_steps(_COUNT * before + alphabet).sum() - of_counts[counts].sum()
+    return int(steps) // SCORE_ONE
+
+
+def _log2_steps(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """coding/logarithms.log2_steps of each, which needs a compiler."""
+    bits = np.searchsorted(DIRECT << np.arange(32, dtype=np.int64), values, side="right")
+    steps: npt.NDArray[np.int64] = LOG2_STEPS[values >> bits] + bits.astype(np.int64) * SCORE_ONE
+    return steps
 
 
 def _renamed(tokens: npt.NDArray[np.uint16], alphabet: int) -> npt.NDArray[np.uint16]:

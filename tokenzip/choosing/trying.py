@@ -23,7 +23,8 @@ from .familiar import LEAST_TOKENS, MOST_TOKENS, most_familiar
 from .noise import is_noise
 from .sample import LEAST_FRAMES, Piece, sample
 
-#: Trying takes about so many hundredths of the time that the fastest candidate takes; 15 at most.
+#: Trying takes about so many hundredths of the time that the fastest candidate takes, and 15 at
+#: most: but for a few frames only, of which networks must see two.
 PERCENT = 12
 #: Fewer tokens do not tell candidates apart by their bytes: on 512, from several places, of each of
 #: 32 clips of video and audio a model that fits saved 0.9 bits a token or more, and one that does
@@ -60,6 +61,8 @@ def choose(
         chunk_frames, solid: as for encoding.
     """
     candidates: list[Chosen] = [Chosen("adaptive")] if adaptive else []
+    # Whatever is first must not depend on names of files.
+    models = sorted(models, key=lambda model: model.identity)
     candidates += [Chosen(HYBRID, model) for model in models]
     total = sum(grid.tokens.size for grid in grids)
     if len(candidates) == 1 or not total or is_noise(grids):

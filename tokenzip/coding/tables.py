@@ -127,7 +127,7 @@ def _passed(weights, factor, at, stop, left, length, back):  # type: ignore[no-u
     while (at - stop if back else stop - at) >= length:
         start, share = at - length if back else at, np.uint64(length)
         for s in range(np.uint64(length)):
-            share += (np.uint64(weights[np.uint64(start) + s]) * factor) >> _HALF
+            share += (np.uint64(weights[np.uint64(start) + np.uint64(s)]) * factor) >> _HALF
         if np.int64(share) > left:
             break
         left -= np.int64(share)

@@ -112,7 +112,7 @@ def pack(
 
 @borrowing
 def _put_weights(weight, bias, packed, shifted):  # type: ignore[no-untyped-def]
-    # Compiled, for a network that goes on learning is packed again and again.
+    # Compiled, for the weights of a network that goes on learning are packed again and again.
     outputs, inputs = weight.shape
     for m in range(outputs):
         row, tile, first = weight[m], packed[m // _WIDTH], m % _WIDTH * _SIZE

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coding.constants import SCORE_ONE
-from ..coding.logarithms import DIRECT, LOG2_STEPS
 from ..models import Model
 from ..predictors import BatchPredictor
 from .sample import Piece
@@ -76,7 +75,10 @@ def plain_bits(tokens: npt.NDArray[np.uint16], alphabet: int) -> int:
 
 
 def _log2_steps(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """coding/logarithms.log2_steps of each, which needs a compiler."""
+    """coding/logarithms.log2_steps of each."""
+    # Here, for it brings numba, which takes a while, and which stored blobs do without.
+    from ..coding.logarithms import DIRECT, LOG2_STEPS
+
     bits = np.searchsorted(DIRECT << np.arange(32, dtype=np.int64), values, side="right")
     steps: npt.NDArray[np.int64] = LOG2_STEPS[values >> bits] + bits.astype(np.int64) * SCORE_ONE
     return steps

@@ -487,6 +487,19 @@ FORMS = {
 }
 
 
+def printed(code: str, settings: dict[str, str]) -> str:
+    """What the code prints in a process of its own, with these environment variables."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_products_of_either_form(name):
     """The forms in processes of their own, for numba compiles for one processor in each."""
@@ -516,15 +529,7 @@ def test_products_of_either_form(name):
         print(weights.dtype)
     """
     settings, form = FORMS[name]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert form in (None, done.stdout.strip())
+    assert form in (None, printed(code, settings))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -559,17 +564,9 @@ def test_requantisation_by_vectors_and_one_by_one(name):
                         assert (found[:outputs] == wanted).all(), (shift, most, outputs)
         print(module._BY_VECTORS)
     """
-    settings, _ = FORMS[name]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    by_vectors = printed(code, FORMS[name][0])
     if name in ("any processor", "no features", "no compiler"):
-        assert done.stdout.strip() == "False"
+        assert by_vectors == "False"
 
 
 def test_the_form_for_bytes_is_used_where_it_can_be():

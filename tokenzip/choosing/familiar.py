@@ -48,7 +48,9 @@ def most_familiar(
     tokens = sum(piece.tokens.size for piece in pieces)
     alphabet = max((piece.grid.alphabet for piece in pieces), default=2)
     as_they_are = [piece.tokens for piece in pieces]
-    renamed = [_renamed(piece.tokens, piece.grid.alphabet) for piece in pieces]
+    # Where all are wanted there is nothing to compare with.
+    asked = [] if any_of_them else pieces
+    renamed = [_renamed(piece.tokens, piece.grid.alphabet) for piece in asked]
     by_frequency = plain_bits(np.concatenate([part.ravel() for part in as_they_are]), alphabet)
     strange = (alphabet - 1).bit_length() * tokens // _PART
     found: list[tuple[int, bytes, Model]] = []

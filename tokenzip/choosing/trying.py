@@ -35,7 +35,7 @@ LEAST_SAMPLE = 512
 MOST_SAMPLE = 32_768
 
 #: predictor name, its model -> what makes its coders.
-Coding = Callable[[str, "Model | None"], CoderFactory]
+Coding = Callable[[str, Model | None], CoderFactory]
 
 
 def choose(

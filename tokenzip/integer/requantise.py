@@ -47,16 +47,10 @@ def factors(multiplier: Int32, shift: int, width: int) -> Int32:
 
 
 @register_jitable
-def scaled(value, multiplier, shift):  # type: ignore[no-untyped-def]
-    """One sum, not clipped."""
-    half = np.int64(1) << (shift - np.int64(1))
-    return (np.int64(value) * multiplier + half) >> shift
-
-
-@register_jitable
 def _one_by_one(sums, layer, low, high):  # type: ignore[no-untyped-def]
+    half = np.int64(1) << (layer.shift - np.int64(1))
     for m in range(layer.multiplier.size):
-        y = scaled(sums[m], layer.multiplier[m], layer.shift)
+        y = (np.int64(sums[m]) * layer.multiplier[m] + half) >> layer.shift
         sums[m] = min(max(y, np.int64(low)), np.int64(high))
 
 

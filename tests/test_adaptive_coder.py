@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tokenzip
 from tokenzip.coding.constants import USABLE
-from tokenzip.coding.decoder import new_state as new_lanes
+from tokenzip.coding.team import new_team
 from tokenzip.errors import CorruptError, UnsupportedVersionError
 from tokenzip.predictors.adaptive import AdaptiveCoder, kernel, learner
 from tokenzip.predictors.adaptive import experts as experts_module
@@ -187,15 +187,13 @@ class TestBlocks:
         own, layout = made._learner, made._learner.layout
         symbols = tokens.reshape(-1, layout.positions)
         cum, freq = (np.zeros(tokens.size, np.uint32) for _ in range(2))
+        own.begin(symbols)
+        job = own.job(kernel.ENCODE, cum=cum, freq=freq)
         at = 0
         for stop in schedule:
-            while at < stop or own._pending:
-                at = kernel.code_blocks(
-                    own.state, layout, own.scratch, own.block, symbols, at, stop,
-                    kernel.ENCODE, np.empty((0, 0), np.int16), cum, freq, new_lanes(1),
-                    np.empty(0, np.uint32),
-                )  # fmt: skip
-                if own._pending:
+            while at < stop:
+                at = kernel.code_blocks(*own.mixer, job._replace(team=new_team()), at, stop)
+                if at < stop:
                     own._make_room()
         return made, freq
 

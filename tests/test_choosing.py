@@ -76,9 +76,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     found: list[int] = []
     cost, familiar = trying._cost, trying.most_familiar
 
-    def counted(factory: Any, pieces: Any, solid: bool) -> int:
+    def counted(factory: Any, pieces: Any, *options: Any) -> int:
         found.append(sum(piece.tokens.size for piece in pieces))
-        return cost(factory, pieces, solid)
+        return cost(factory, pieces, *options)
 
     def asked(pieces: Any, models: Any, networks: Any, **options: Any) -> Model | None:
         found.extend([2 * sum(piece.tokens.size for piece in pieces)] * len(models))

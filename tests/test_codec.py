@@ -315,8 +315,10 @@ class TestSolid:
         def factory(name: str, parameters: bytes | None = None) -> CoderFactory:
             make = coder_factory(name, parameters)
 
-            def counting(alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
-                coder = make(alphabet, frame, tokens)
+            def counting(
+                alphabet: int, frame: tuple[int, ...], chunk_tokens: int, threads: int = 1
+            ) -> Coder:
+                coder = make(alphabet, frame, chunk_tokens, threads)
                 alive.add(coder)
                 counts.append(len(alive))
                 return coder

@@ -226,25 +226,24 @@ def test_intervals_of_the_decoder_are_those_of_the_encoder(family, name):
     wanted = np.stack(coder._intervals(clip), 2)
     found = np.zeros_like(wanted)
 
-    def recorded(state, layout, scratch, block, coded, t, priors, places, words, lanes, rows, out):
-        for i in range(len(places)):
-            one = slice(i, i + 1)
-            assert original(
-                *(state, layout, scratch, block, coded, t, priors[one], places[one], words, lanes),
-                *(rows[one], out[one]),
-            )
-            freq = scratch.last_freq
-            found[t, places[i]] = freq[: out[i]].sum(), freq[out[i]]
+    def recorded(state, others, layout, scratch, block, job, begin, first, last):
+        for i in range(first, last):
+            one = job._replace(priors=job.priors[i - first : i - first + 1])
+            assert original(state, others, layout, scratch, block, one, begin, i, i + 1)
+            t, freq = begin // layout.positions, scratch.last_freq
+            p = job.order[i - begin]
+            x = job.symbols[t, p]
+            found[t, p] = freq[:x].sum(), freq[x]
         return True
 
-    original = coder_module.decode_rows
+    original = coder_module.decode_symbols
     torch = make("torch-cpu")
     behind = coder_for(model, torch, clip)
-    coder_module.decode_rows = recorded
+    coder_module.decode_symbols = recorded
     try:
         assert_array_equal(behind.decode(payload, len(clip)), clip)
     finally:
-        coder_module.decode_rows = original
+        coder_module.decode_symbols = original
     assert_array_equal(found, wanted)
     planes = geometry.planes
     order = [s * planes + p for wave in wavefronts(geometry) for p in range(planes) for s in wave]

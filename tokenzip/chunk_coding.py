@@ -89,7 +89,7 @@ def encode_chunks(
         chunks = _encode_batch(predictor, jobs)
         parameters = predictor.parameters()
     else:
-        coders = _Coders(predictor)
+        coders = _Coders(predictor, threads if solid else _of_each(threads, len(jobs)))
         if solid:
             chunks = _encode_solid(coders, jobs)
         else:
@@ -231,12 +231,14 @@ def decode_chunks(
         )
         for index, chunk in enumerate(grid.chunks)
     ]
-    coders = _Coders(predictor) if callable(predictor) else None
     if info.solid:
-        assert coders is not None  # as reading the header has checked
-        _decode_solid(blob, coders, tasks)
+        assert callable(predictor)  # as reading the header has checked
+        _decode_solid(blob, _Coders(predictor, threads), tasks)
         return outputs
     tasks = [task for task in tasks if task.wanted]
+    coders = None
+    if callable(predictor):
+        coders = _Coders(predictor, _of_each(threads, sum(task.predicted for task in tasks)))
     if predictor is not None and not callable(predictor):
         _decode_batch(blob, predictor, [task for task in tasks if task.predicted])
         tasks = [task for task in tasks if not task.predicted]
@@ -357,15 +359,18 @@ def _largest_value(dtype: np.dtype[Any]) -> int:
 
 
 class _Coders:
-    """Makes coders, and keeps the last one of each thread for use on the next chunk."""
+    """Makes coders, and keeps the last one of each thread for use on the next chunk.
 
-    def __init__(self, factory: CoderFactory) -> None:
-        self._factory = factory
+    threads: how many each coder may use.
+    """
+
+    def __init__(self, factory: CoderFactory, threads: int) -> None:
+        self._factory, self._threads = factory, threads
         self._kept = threading.local()
         self.parameters = b""
 
     def make(self, alphabet: int, frame: tuple[int, ...], tokens: int) -> Coder:
-        coder = self._factory(alphabet, frame, tokens)
+        coder = self._factory(alphabet, frame, tokens, self._threads)
         self.parameters = coder.parameters()
         return coder
 
@@ -388,6 +393,11 @@ def _grouped(groups: list[Group]) -> dict[Group, list[int]]:
     for position, group in enumerate(groups):
         positions.setdefault(group, []).append(position)
     return positions
+
+
+def _of_each(threads: int, chunks: int) -> int:
+    """Threads of each coder, where so many chunks are coded side by side by as many threads."""
+    return max(1, threads // max(1, chunks))
 
 
 def _each(work: Callable[[_Item], _Result], items: list[_Item], threads: int) -> list[_Result]:

@@ -366,6 +366,7 @@ class Codec:
             adaptive=adaptive,
             chunk_frames=self.chunk_frames,
             solid=self.solid,
+            threads=self.threads or 1,
         )
 
     def model_of(self, data: BlobBytes, info: BlobInfo) -> Model | None:

@@ -48,6 +48,7 @@ def choose(
     adaptive: bool = True,
     chunk_frames: int | None = None,
     solid: bool = False,
+    threads: int = 1,
 ) -> Chosen:
     """The best of hybrids with these models and, if `adaptive`, of the adaptive predictor.
 
@@ -58,7 +59,7 @@ def choose(
         models: the candidates; not none of them if adaptive is False.
         coding: makes what codes; networks: what codes by a network alone.
         numbers: of bundled models; None for others.
-        chunk_frames, solid: as for encoding.
+        chunk_frames, solid, threads: as for encoding.
     """
     candidates: list[Chosen] = [Chosen("adaptive")] if adaptive else []
     # Whatever is first must not depend on names of files.
@@ -73,7 +74,7 @@ def choose(
     tokens = share(total, weights, min(weights))
     if tokens >= max(LEAST_SAMPLE, LEAST_FRAMES * largest.frame_tokens):
         pieces = sample(grids, min(tokens, MOST_SAMPLE), chunk_frames)
-        return _cheapest(candidates, pieces, coding, numbers, solid)
+        return _cheapest(candidates, pieces, coding, numbers, solid, threads)
     # Each token is coded twice.
     networks_weights = [2 * weight_of_network(model) for model in models]
     tokens = share(total, networks_weights, min(weights), OF_CALL * len(models))
@@ -106,11 +107,12 @@ def _cheapest(
     coding: Coding,
     numbers: Callable[[Model], int | None],
     solid: bool,
+    threads: int,
 ) -> Chosen:
     tokens = sum(piece.tokens.size for piece in pieces)
     tried: list[tuple[int, bytes, Candidate, Chosen]] = []
     for candidate in candidates:
-        size = _cost(coding(candidate.predictor, candidate.model), pieces, solid)
+        size = _cost(coding(candidate.predictor, candidate.model), pieces, solid, threads)
         model = candidate.model
         which = None if model is None else numbers(model) or GIVEN
         note = Candidate(candidate.predictor, which, 8000 * size // tokens)
@@ -124,7 +126,7 @@ def _cheapest(
     return replace(tried[0][3], choice=Choice(tokens, tuple(one[2] for one in tried)))
 
 
-def _cost(factory: CoderFactory, pieces: Sequence[Piece], solid: bool) -> int:
+def _cost(factory: CoderFactory, pieces: Sequence[Piece], solid: bool, threads: int) -> int:
     """Bytes of all pieces, also where storing one would take fewer: chunks are longer."""
     total = 0
     kept: dict[tuple[int, tuple[int, ...]], Coder] = {}
@@ -132,7 +134,7 @@ def _cost(factory: CoderFactory, pieces: Sequence[Piece], solid: bool) -> int:
         group = piece.grid.alphabet, piece.grid.frame
         coder = kept.get(group) if solid else None
         if coder is None:
-            coder = factory(*group, piece.coder_tokens)
+            coder = factory(*group, piece.coder_tokens, threads)
             kept[group] = coder
         total += len(coder.encode(piece.tokens))
     return total

@@ -69,7 +69,8 @@ Around them, a backend has `layer`, `places`, `head`, `lane_rows` and `array` (p
 it computes with), `with_hidden` (a head with other hidden layers: what `layer` made of each
 plane's), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy has them,
 `running` (a context around all that is computed), and `repeat(step, carried, times)`:
-step(carried) -> (carried, output), so many times, which a device may record and replay. numba's
+step(carried) -> (carried, output), so many times, which a device may record and replay; and
+`concurrent` says whether threads may compute side by side. numba's
 has `frame` and `decode_frames`, too, for what predictors/network/batch.py repeats, in one loop.
 """
 

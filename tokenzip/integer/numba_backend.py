@@ -51,6 +51,7 @@ class Operations:
     """The operations on numpy arrays, by up to `threads` threads."""
 
     name = "numba"
+    concurrent = True
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads

@@ -99,6 +99,8 @@ class Operations:
     """
 
     name = "torch"
+    #: The number of threads is torch's, and one for all.
+    concurrent = False
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ payload is not smaller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -68,8 +68,19 @@ class BatchPredictor(Protocol):
         """The parameter bytes of its blobs."""
 
 
-#: (alphabet, frame shape, tokens that will be coded between two resets) -> a new coder.
-CoderFactory = Callable[[int, tuple[int, ...], int], Coder]
+class CoderFactory(Protocol):
+    """What makes the coders of a predictor."""
+
+    def __call__(
+        self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int, threads: int = 1
+    ) -> Coder:
+        """A new coder.
+
+        Args:
+            alphabet, frame: of what it will code.
+            chunk_tokens: tokens that will be coded between two resets.
+            threads: how many it may use; no result depends on it.
+        """
 
 
 def resolve(choice: str, family: str | None) -> str:

@@ -46,15 +46,15 @@ def look_at(table, x, freq, best, rank, entropy, i):  # type: ignore[no-untyped-
 
 @compiled
 def trace_blocks(  # type: ignore[no-untyped-def]
-    state, layout, scratch, block, symbols, begin, stop, priors, freq, best, rank, entropy
-):
+    state, others, layout, scratch, block, team, symbols, begin, stop, priors, freq, best, rank,
+    entropy,
+):  # fmt: skip
     """As kernel.code_blocks when it encodes, writing what look_at does instead of intervals."""
     positions = layout.positions
     stop = min(stop, symbols.shape[0] * positions)
     first = begin
-    while True:
-        count_block(state, layout, block, symbols)
-        if block.pending[0] < block.pending[1] or begin >= stop:
+    while begin < stop:
+        if not count_block(state, layout, block, symbols):
             return begin
         end = min(_block_end(layout, begin), symbols.shape[0] * positions)
         if priors.shape[0] == 0:
@@ -70,8 +70,9 @@ def trace_blocks(  # type: ignore[no-untyped-def]
             x = np.int64(symbols[t, p])
             look_at(scratch.last_freq, x, freq, best, rank, entropy, i)
             learn(state, layout, scratch, block, t, p, j, x, pattern)
-        end_block(state, block, begin, end)
+        end_block(state, others, block, team, begin, end)
         begin = end
+    return begin
 
 
 @compiled

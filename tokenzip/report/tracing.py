@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coding.constants import USABLE
+from ..coding.team import new_team
 from ..integer import operations
 from ..models import HISTORY, Geometry, Model
 from ..predictors import HYBRID
 from ..predictors.adaptive.coder import AdaptiveCoder
-from ..predictors.adaptive.learner import Learner
+from ..predictors.adaptive.learner import NO_PRIORS, Learner
 from ..predictors.hybrid.coder import VERSION, HybridCoder, version_of
 from ..predictors.network.network import Network
 from .kernel import FULL_BITS, trace_blocks, trace_scores
@@ -118,11 +119,9 @@ class StoredTracer:
 class AdaptiveTracer(AdaptiveCoder):
     """The adaptive predictor."""
 
-    def __init__(self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int) -> None:
-        super().__init__(alphabet, frame, chunk_tokens)
-        split = 2 if self._layout.split else 1
-        self._watched = WatchedLearner(self._layout, chunk_tokens * split)
-        self._learner = self._watched
+    def _new_learner(self, *arguments: Any, **others: Any) -> WatchedLearner:
+        self._watched = WatchedLearner(*arguments, **others)
+        return self._watched
 
     def trace(self, tokens: Tokens) -> Trace:
         self.observe(tokens)
@@ -202,25 +201,21 @@ class WatchedLearner(Learner):
         super().begin(symbols)
         self.seen = _Seen(symbols.size)
 
-    def _code(
+    def encode(
         self,
-        mode: int,
-        stop: int,
-        priors: npt.NDArray[np.int16],
         cum: npt.NDArray[np.uint32],
         freq: npt.NDArray[np.uint32],
-        lanes: npt.NDArray[np.uint64],
-        words: npt.NDArray[np.uint32],
-    ) -> bool:
-        """As Learner's, for encoding only; cum and freq stay as they are."""
-        first = self._at
-        return self._go(
-            stop,
-            lambda at, until: trace_blocks(
-                self.state, self.layout, self.scratch, self.block, self._symbols, at, until,
-                priors[at - first :], *self.seen.part(slice(None)),
-            ),
-        )  # fmt: skip
+        priors: npt.NDArray[np.int16] = NO_PRIORS,
+    ) -> None:
+        """As Learner's; cum and freq stay as they are."""
+        first, team = self._at, new_team()
+        seen = self.seen.part(slice(None))
+
+        def blocks(at: int, until: int) -> int:
+            of_blocks = self._symbols, at, until, priors[at - first :]
+            return int(trace_blocks(*self.mixer, team, *of_blocks, *seen))
+
+        self.code(first + len(priors) if len(priors) else self._symbols.size, blocks)
 
 
 def _of_tokens(seen: _Seen, shape: tuple[int, ...], symbols: int) -> Trace:

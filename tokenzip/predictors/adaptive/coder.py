@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.decoder import all_exhausted, open_lanes
 from tokenzip.coding.encoder import encode_lane
+from tokenzip.coding.helpers import Helpers
 from tokenzip.errors import CorruptError
 
 from .. import check_version
@@ -33,12 +35,20 @@ class AdaptiveCoder:
         frame: shape of a frame, without empty dimensions.
         chunk_tokens: tokens that will be coded before the next reset, as far as known; it sizes
             hashed tables and tells a lone frame (coded as a film of its rows).
+        threads: how many encode a block together.
     """
 
-    def __init__(self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int) -> None:
+    def __init__(
+        self, alphabet: int, frame: tuple[int, ...], chunk_tokens: int, threads: int = 1
+    ) -> None:
         self._frame = tuple(frame)
         self._layout = geometry(alphabet, self._frame, chunk_tokens)
-        self._learner = Learner(self._layout, chunk_tokens * (2 if self._layout.split else 1))
+        symbols = chunk_tokens * (2 if self._layout.split else 1)
+        self._learner = self._new_learner(self._layout, symbols, helpers=Helpers(threads - 1))
+
+    def _new_learner(self, *arguments: Any, **others: Any) -> Learner:
+        """What learns the statistics."""
+        return Learner(*arguments, **others)
 
     def parameters(self) -> bytes:
         """One byte: the version of the predictor."""
@@ -46,7 +56,12 @@ class AdaptiveCoder:
 
     @classmethod
     def from_parameters(
-        cls, parameters: bytes, alphabet: int, frame: tuple[int, ...], chunk_tokens: int
+        cls,
+        parameters: bytes,
+        alphabet: int,
+        frame: tuple[int, ...],
+        chunk_tokens: int,
+        threads: int = 1,
     ) -> AdaptiveCoder:
         """The coder for a blob's parameter bytes.
 
@@ -55,7 +70,7 @@ class AdaptiveCoder:
             CorruptError: the bytes are no parameters.
         """
         check_version("adaptive", parameters, VERSION)
-        return cls(alphabet, frame, chunk_tokens)
+        return cls(alphabet, frame, chunk_tokens, threads)
 
     def reset(self) -> None:
         """Forget everything."""

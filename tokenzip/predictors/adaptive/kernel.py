@@ -17,10 +17,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenzip.coding.compiled import compiled, inner
+from tokenzip.coding.compiled import borrowing, compiled, inner
 from tokenzip.coding.decoder import advance, peek
 from tokenzip.coding.logarithms import log2_steps
 from tokenzip.coding.tables import MOST_STEPS, cumulative, frequencies_from_scores, symbol_at
+from tokenzip.coding.team import (
+    FAILED,
+    HELPED,
+    LINE,
+    OPEN,
+    TOLD,
+    all_done,
+    load,
+    next_task,
+    open_tasks,
+    store,
+    task_done,
+)
 
 from .experts import (
     MOST_WEIGHT,
@@ -345,7 +358,7 @@ def _fetch_counts(state, layout, block, symbols, i):  # type: ignore[no-untyped-
 
 @compiled
 def count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
-    """Count the pending symbols of a coded block, as far as the pools have room."""
+    """Count the pending symbols of a coded block; false where a pool is full before the last."""
     positions = layout.positions
     while block.pending[0] < block.pending[1]:
         i = block.pending[0]
@@ -353,9 +366,9 @@ def count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
         if i + COUNTS_FETCHED < block.pending[1]:
             _fetch_counts(state, layout, block, symbols, i + COUNTS_FETCHED)
         if not has_room(state.token_lists, block.token_rows.shape[1]):
-            return
+            return False
         if not has_room(state.mixed_lists, block.mixed_rows.shape[1]):
-            return
+            return False
         x = np.int64(symbols[i // positions, i % positions])
         z = i % positions % layout.planes
         state.shared.unigram[z, x] += 1
@@ -363,12 +376,44 @@ def count_block(state, layout, block, symbols):  # type: ignore[no-untyped-def]
         k = state.shared.classes[z, x]
         _count_classed(state, block.mixed_rows[j], block.class_rows[j], block.mixed_places[j], x, k)
         block.pending[0] = i + 1
+    return True
+
+
+@inner
+def _take_sums(total, parts, k):  # type: ignore[no-untyped-def]
+    """Add part k, which is 0 afterwards."""
+    for r in range(total.shape[0]):
+        for i in range(total.shape[1]):
+            total[r, i] += parts[k, r, i]
+            parts[k, r, i] = 0
+
+
+@inner
+def _take_experts(experts, gradients, energies, k):  # type: ignore[no-untyped-def]
+    _take_sums(experts.gradient, gradients, k)
+    _take_sums(experts.energy, energies, k)
+
+
+@inner
+def _take_all(state, others, team):  # type: ignore[no-untyped-def]
+    """Add what helpers have learned: sums, whose order does not matter."""
+    for k in range(others.bonus_gradient.shape[0]):
+        helped = HELPED + LINE * (k + 1)
+        if load(team, helped) == 0:
+            continue
+        store(team, helped, 0)
+        _take_experts(state.token_experts, others.token_gradient, others.token_energy, k)
+        _take_experts(state.class_experts, others.class_gradient, others.class_energy, k)
+        _take_experts(state.mixed_experts, others.mixed_gradient, others.mixed_energy, k)
+        _take_experts(state.sharpness, others.sharpness_gradient, others.sharpness_energy, k)
+        _take_sums(state.shared.bonus_gradient, others.bonus_gradient, k)
 
 
 @compiled
-def end_block(state, block, begin, end):  # type: ignore[no-untyped-def]
+def end_block(state, others, block, team, begin, end):  # type: ignore[no-untyped-def]
     """Learn from the block of symbols `begin` to `end`; they remain to be counted."""
     tuning = state.tuning
+    _take_all(state, others, team)
     train(state.token_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
     train(state.class_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
     train(state.mixed_experts, tuning.weight_rate, -MOST_WEIGHT, MOST_WEIGHT)
@@ -379,52 +424,97 @@ def end_block(state, block, begin, end):  # type: ignore[no-untyped-def]
     block.pending[2] = begin
 
 
-@compiled
-def code_blocks(  # type: ignore[no-untyped-def]
-    state, layout, scratch, block, symbols, begin, stop, mode, priors, cum, freq, lanes, words
-):
-    """Code whole blocks from symbol `begin` until `stop` is reached or a pool is full.
+# What the leader tells helpers: the symbols to code are from FIRST up to LAST, every task being one
+# and all that follow it by STRIDE; the first of these tasks, of the block, and of the priors.
+_FIRST, _LAST, _STRIDE, _TASK, _BLOCK, _PRIORS = range(TOLD, TOLD + 6)
 
-    symbols uint16 (T, positions): read when encoding, written when decoding. cum, freq uint32
-    (T * positions,): written when encoding. priors int16 (n, A): of the symbols from `begin` on;
-    without any, plain frequency takes their place. lanes uint64 (L, 4) and words uint32: read when
-    decoding; row r is in lane r % L. Returns the index of the next symbol to code, or -1 when the
-    words cannot come from an encoder. With a full pool, symbols are left pending in `block`: give
-    the pools more room and call again.
+
+@inner
+def tell_block(team, begin):  # type: ignore[no-untyped-def]
+    """The block that begins with symbol `begin` is next."""
+    store(team, _BLOCK, begin)
+
+
+@inner
+def open_symbols(team, first, last, tasks, priors):  # type: ignore[no-untyped-def]
+    """Open symbols `first` to `last`, numbered in the job's order, in so many tasks or fewer.
+
+    Each task is symbols at equal distances, one after the other. priors: the symbol of the first of
+    the job's priors.
     """
-    positions = layout.positions
-    stop = min(stop, symbols.shape[0] * positions)
-    first = begin
+    store(team, _FIRST, first)
+    store(team, _LAST, last)
+    store(team, _STRIDE, tasks)
+    store(team, _TASK, load(team, OPEN))
+    store(team, _PRIORS, priors)
+    open_tasks(team, min(tasks, last - first))
+
+
+@borrowing
+def code_symbols(state, layout, scratch, block, job, me):  # type: ignore[no-untyped-def]
+    """Code open symbols until there is no task for thread `me` of the team.
+
+    state, scratch: with sums and room of the thread's own. Where the words cannot come from an
+    encoder, the team fails.
+    """
+    team, symbols, positions = job.team, job.symbols, layout.positions
     while True:
-        count_block(state, layout, block, symbols)
-        if block.pending[0] < block.pending[1] or begin >= stop:
-            return begin
-        end = min(_block_end(layout, begin), symbols.shape[0] * positions)
-        if priors.shape[0] == 0:
-            _plain_steps(layout, state.shared.unigram, begin, end, scratch.plain)
-        for i in range(begin, end):
+        task = next_task(team, me)
+        if task < 0:
+            return
+        first = load(team, _FIRST) + task - load(team, _TASK)
+        for i in range(first, load(team, _LAST), load(team, _STRIDE)):
             t = i // positions
-            p = i % positions
-            j = i - begin
+            p = job.order[i % positions]
+            j = t * positions + p - load(team, _BLOCK)
             prior = scratch.plain[p % layout.planes]
-            if priors.shape[0]:
-                prior = priors[i - first]
+            if job.priors.shape[0]:
+                prior = job.priors[i - load(team, _PRIORS)]
             pattern = predict(state, layout, scratch, block, symbols, t, p, j, prior)
-            if mode == DECODE:
-                lane = (p // layout.columns) % lanes.shape[0]
-                quantile = peek(lanes, lane)
+            if job.mode == DECODE:
+                lane = job.lane_of[i % positions]
+                quantile = peek(job.lanes, lane)
                 if quantile < 0:
-                    return np.int64(-1)
+                    store(team, FAILED, 1)
+                    break
                 x, below = symbol_at(scratch.last_freq, quantile)
-                advance(lanes, lane, words, below, scratch.last_freq[x])
+                advance(job.lanes, lane, job.words, below, scratch.last_freq[x])
                 symbols[t, p] = x
             else:
                 x = np.int64(symbols[t, p])
-                cum[i] = cumulative(scratch.last_freq, x)
-                freq[i] = scratch.last_freq[x]
+                job.cum[i] = cumulative(scratch.last_freq, x)
+                job.freq[i] = scratch.last_freq[x]
             learn(state, layout, scratch, block, t, p, j, x, pattern)
-        end_block(state, block, begin, end)
+        task_done(team)
+
+
+@compiled
+def code_blocks(state, others, layout, scratch, block, job, begin, stop):  # type: ignore[no-untyped-def]
+    """Code whole blocks in raster order, from symbol `begin`, until `stop` or a pool is full.
+
+    Returns the index of the next symbol to code, or -1 when the words cannot come from an encoder.
+    If that is before `stop`, give the pools more room and call again. The symbols of the last block
+    are left to be counted.
+    """
+    last = job.symbols.shape[0] * layout.positions
+    stop = min(stop, last)
+    first = begin
+    while begin < stop:
+        if not count_block(state, layout, block, job.symbols):
+            return begin
+        end = min(_block_end(layout, begin), last)
+        if job.priors.shape[0] == 0:
+            _plain_steps(layout, state.shared.unigram, begin, end, scratch.plain)
+        tell_block(job.team, begin)
+        # A decoder must know a symbol before it can predict the next one.
+        tasks = np.int64(1) if job.mode == DECODE else end - begin
+        open_symbols(job.team, begin, end, tasks, first)
+        code_symbols(state, layout, scratch, block, job, 0)
+        if not all_done(job.team):
+            return np.int64(-1)
+        end_block(state, others, block, job.team, begin, end)
         begin = end
+    return begin
 
 
 @compiled

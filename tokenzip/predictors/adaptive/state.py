@@ -36,6 +36,8 @@ START, LENGTH, TOTAL, TABLE = 0, 1, 2, 3
 FEWEST_ENTRIES = 4
 #: Where an array would need more room than this part of the alphabet, a table takes its place.
 TABLE_SHARE = 8
+# Bytes that no two threads should write at a time.
+_LINE = 128
 # log2 of the rows of one context's table, at least and at most.
 _FEWEST_ROWS = 8
 _MOST_LIST_ROWS = 18
@@ -195,6 +197,48 @@ class State(NamedTuple):
     shared: Shared
 
 
+class Others(NamedTuple):
+    """What helpers of a team have learned of the block being coded, and its leader has not yet
+    taken: parts of the arrays of Experts and Shared of these names, one for each helper."""
+
+    token_gradient: Array  # int64 (H, R, planes * LEVELS)
+    token_energy: Array
+    class_gradient: Array
+    class_energy: Array
+    mixed_gradient: Array
+    mixed_energy: Array
+    sharpness_gradient: Array  # int64 (H, 2, planes)
+    sharpness_energy: Array
+    bonus_gradient: Array  # int64 (H, M, 2 * patterns)
+
+
+class Job(NamedTuple):
+    """Symbols to code.
+
+    Attributes:
+        mode: what to do with them (kernel.ENCODE or DECODE).
+        symbols: uint16 (T, positions), read when encoding, written when decoding.
+        order: int64 (positions,), of a frame: symbols are numbered frame by frame in this order.
+        lane_of: int64 (positions,), in that order the lane of each, for decoding.
+        priors: int16 (n, A), steps below certainty before any context has voted; where there are
+            none, by plain frequency.
+        cum, freq: uint32 (T * positions,), written when encoding.
+        lanes, words: uint64 (L, 4) and uint32, of the decoder (coding/decoder.py).
+        team: int64, who codes them (coding/team.py).
+    """
+
+    mode: int
+    symbols: Array
+    order: Array
+    lane_of: Array
+    priors: Array
+    cum: Array
+    freq: Array
+    lanes: Array
+    words: Array
+    team: Array
+
+
 def _terms(
     contexts: tuple[Context, ...],
     index: dict[Neighbour, int],
@@ -299,37 +343,79 @@ def new_state(
     )
 
 
+def _zeros(shape: int | tuple[int, ...], kind: type[np.generic]) -> Array:
+    """As np.zeros, on cache lines of its own: they are written by one thread beside others."""
+    count = prod(shape) if isinstance(shape, tuple) else shape
+    size = count * np.dtype(kind).itemsize
+    room = np.zeros(size + 2 * _LINE, np.uint8)
+    return room[_LINE : _LINE + size].view(kind).reshape(shape)
+
+
 def new_scratch(layout: Geometry, contexts: ContextSet, state: State) -> Scratch:
     """Room for the work on one symbol."""
     alphabet, classes = layout.alphabet, layout.classes
     tokens, mixed = len(contexts.tokens), len(contexts.mixed)
 
     def symbols() -> Array:
-        return np.zeros(alphabet, np.int32)
+        return _zeros(alphabet, np.int32)
 
     return Scratch(
-        seen=np.zeros(2 * len(state.places.neighbours), np.int64),
-        plain=np.zeros((layout.planes, alphabet), np.int16),
+        seen=_zeros(2 * len(state.places.neighbours), np.int64),
+        plain=_zeros((layout.planes, alphabet), np.int16),
         base=symbols(),
         score=symbols(),
         steps=symbols(),
-        class_score=np.zeros(classes, np.int32),
-        class_base=np.zeros(classes, np.int32),
-        mass=np.zeros(classes, np.int64),
-        first_drop=np.zeros(alphabet, np.int16),
-        last_drop=np.zeros(alphabet, np.int16),
+        class_score=_zeros(classes, np.int32),
+        class_base=_zeros(classes, np.int32),
+        mass=_zeros(classes, np.int64),
+        first_drop=_zeros(alphabet, np.int16),
+        last_drop=_zeros(alphabet, np.int16),
         first_freq=symbols(),
         last_freq=symbols(),
-        token_levels=np.zeros(tokens, np.int64),
-        class_levels=np.zeros(len(contexts.classes), np.int64),
-        mixed_levels=np.zeros(mixed, np.int64),
-        token_begins=np.zeros(tokens + 1, np.int64),
-        mixed_begins=np.zeros(mixed + 1, np.int64),
-        token_said=np.zeros(tokens * longest_array(alphabet), np.uint32),
-        mixed_said=np.zeros(mixed * longest_array(alphabet), np.uint32),
-        token_gains=np.zeros((tokens, alphabet), np.int16),
-        mixed_gains=np.zeros((mixed, alphabet), np.int16),
-        class_growth=np.zeros((len(contexts.classes), classes), np.int16),
+        token_levels=_zeros(tokens, np.int64),
+        class_levels=_zeros(len(contexts.classes), np.int64),
+        mixed_levels=_zeros(mixed, np.int64),
+        token_begins=_zeros(tokens + 1, np.int64),
+        mixed_begins=_zeros(mixed + 1, np.int64),
+        token_said=_zeros(tokens * longest_array(alphabet), np.uint32),
+        mixed_said=_zeros(mixed * longest_array(alphabet), np.uint32),
+        token_gains=_zeros((tokens, alphabet), np.int16),
+        mixed_gains=_zeros((mixed, alphabet), np.int16),
+        class_growth=_zeros((len(contexts.classes), classes), np.int16),
+    )
+
+
+def new_others(state: State, helpers: int) -> Others:
+    """Of so many helpers, who have learned nothing."""
+
+    def zeros(one: Array) -> Array:
+        return _zeros((helpers, *one.shape), np.int64)
+
+    return Others(
+        token_gradient=zeros(state.token_experts.gradient),
+        token_energy=zeros(state.token_experts.energy),
+        class_gradient=zeros(state.class_experts.gradient),
+        class_energy=zeros(state.class_experts.energy),
+        mixed_gradient=zeros(state.mixed_experts.gradient),
+        mixed_energy=zeros(state.mixed_experts.energy),
+        sharpness_gradient=zeros(state.sharpness.gradient),
+        sharpness_energy=zeros(state.sharpness.energy),
+        bonus_gradient=zeros(state.shared.bonus_gradient),
+    )
+
+
+def state_of_helper(state: State, others: Others, helper: int) -> State:
+    """The state as helper number `helper` sees it: it learns into sums of its own."""
+
+    def own(experts: Experts, gradient: Array, energy: Array) -> Experts:
+        return experts._replace(gradient=gradient[helper], energy=energy[helper])
+
+    return state._replace(
+        token_experts=own(state.token_experts, others.token_gradient, others.token_energy),
+        class_experts=own(state.class_experts, others.class_gradient, others.class_energy),
+        mixed_experts=own(state.mixed_experts, others.mixed_gradient, others.mixed_energy),
+        sharpness=own(state.sharpness, others.sharpness_gradient, others.sharpness_energy),
+        shared=state.shared._replace(bonus_gradient=others.bonus_gradient[helper]),
     )
 
 

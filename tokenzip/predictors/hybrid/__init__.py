@@ -21,9 +21,11 @@ __all__ = ["VERSION", "HybridCoder", "coders", "version_of", "warm"]
 def coders(predictor: NetworkPredictor, version: int = VERSION) -> CoderFactory:
     """What makes coders with this network, of a version of the predictor (version_of)."""
 
-    def make(alphabet: int, frame: tuple[int, ...], tokens: int) -> HybridCoder:
+    def make(
+        alphabet: int, frame: tuple[int, ...], chunk_tokens: int, threads: int = 1
+    ) -> HybridCoder:
         # The alphabet is the model's, whatever these tokens use of it.
-        return HybridCoder(predictor.network, predictor.ops, frame, tokens, version)
+        return HybridCoder(predictor.network, predictor.ops, frame, chunk_tokens, version, threads)
 
     return make
 

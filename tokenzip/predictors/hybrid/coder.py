@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...coding.decoder import all_exhausted, open_lanes
+from ...coding.helpers import NOBODY, Helpers
 from ...errors import CorruptError
-from ...integer.head import LaneRows, SeenByOutput, decode_by_steps
+from ...integer.head import SeenByOutput, decode_by_steps
+from ...integer.numba_head import HeadRoom, head_room
 from ...models import HISTORY
 from ...models.geometry import Geometry
 from ...models.steps import lane_count, wavefronts
@@ -20,14 +21,14 @@ from .. import check_version
 from ..adaptive.classes import classes_of_vectors
 from ..adaptive.contexts import Geometry as Layout
 from ..adaptive.contexts import classes_for
-from ..adaptive.kernel import end_block
+from ..adaptive.kernel import DECODE, end_block
 from ..adaptive.learner import Learner
-from ..adaptive.state import Tuning
+from ..adaptive.state import Job, Tuning
 from ..lanes import split_lanes
-from ..network.batch import lane_rows, payload_of
+from ..network.batch import payload_of
 from ..network.network import Network
 from .head_learner import head_learner
-from .kernel import StepRoom, decode_frame, decode_rows, step_room
+from .kernel import decode_frame, decode_symbols
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
 #: version 1 networks do not learn, and classes are learned from the clip.
@@ -68,6 +69,7 @@ class HybridCoder:
         frame: shape of a frame.
         chunk_tokens: tokens that will be coded before the next reset, as far as known.
         version: of the predictor, 1 to VERSION.
+        threads: how many code a chunk.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class HybridCoder:
         frame: tuple[int, ...],
         chunk_tokens: int,
         version: int = VERSION,
+        threads: int = 1,
     ) -> None:
         self._trained, self._ops, self._frame = network, ops, tuple(frame)
         self._version, geometry = version, network.geometry
@@ -91,8 +94,13 @@ class HybridCoder:
             errors = self._run * layout.positions
         if version > 1 and layout.learns_classes:
             classes = symbol_classes(network, layout.classes)
-        self._learner = self._new_learner(layout, symbols, TUNING[version], errors, classes)
-        self._waves = wavefronts(geometry)
+        self._helpers = Helpers(threads - 1)
+        self._learner = self._new_learner(
+            layout, symbols, TUNING[version], errors, classes, self._helpers
+        )
+        waves = wavefronts(geometry)
+        self._order = _order_of(waves, geometry.planes)
+        self._most = max(map(len, waves))
 
     def _new_learner(self, *arguments: Any) -> Learner:
         """What learns the clip's statistics on top of the network."""
@@ -130,58 +138,74 @@ class HybridCoder:
         geometry = self._network.geometry
         lanes = lane_count(geometry, frames)
         words, bounds = split_lanes(payload, lanes)
-        chunk = _Chunk(
-            coded=np.zeros((frames, self._learner.layout.positions), np.uint16),
-            words=words,
+        coded = np.zeros((frames, self._learner.layout.positions), np.uint16)
+        self._learner.begin(coded)
+        job = self._learner.job(
+            DECODE,
+            order=self._order,
+            lane_of=self._order // geometry.planes // geometry.width % lanes,
             lanes=open_lanes(words, bounds),
-            rows=lane_rows(geometry, [lanes]),
+            words=words,
         )
-        self._learner.begin(chunk.coded)
         with self._ops.running():
-            self._decode_frames(chunk)
+            self._decode_frames(job)
         self._learner.end()
-        if not all_exhausted(chunk.lanes):
+        if not all_exhausted(job.lanes):
             raise CorruptError("the payload has words left over", where="payload")
         shape = (frames, geometry.sites, geometry.planes)
-        tokens = geometry.to_tokens(chunk.coded.reshape(shape).astype(np.int32))
+        tokens = geometry.to_tokens(coded.reshape(shape).astype(np.int32))
         return tokens.reshape(frames, *self._frame)
 
     def _intervals(self, tokens: Tokens) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """cum and freq of all symbols, uint32 (T, positions); the learner has seen them all."""
-        ops, learner, network = self._ops, self._learner, self._network
-        geometry = network.geometry
-        symbols = geometry.to_symbols(tokens)
+        ops, learner = self._ops, self._learner
+        symbols = self._network.geometry.to_symbols(tokens)
         cum, freq = (np.empty(symbols.size, np.uint32) for _ in range(2))
         learner.begin(symbols.reshape(len(symbols), -1).astype(np.uint16))
         with ops.running():
-            state, history = network.begin(1), network.no_symbols(1, HISTORY)
-            for start in range(0, len(symbols), self._ahead):
-                some = symbols[start : start + self._ahead]
-                history = network.followed(history, some[None])
-                # What learns is behind the body, which can look at many frames in one go.
-                embedded, features, state = network.look(history, state)
-                for first in range(0, len(some), self._run):
-                    now = slice(first, min(first + self._run, len(some)))
+            for history, embedded, features in self._looked_at(symbols):
+                for first in range(0, features.shape[1], self._run):
+                    now = slice(first, min(first + self._run, features.shape[1]))
                     before = slice(now.start, HISTORY + now.stop)
                     last = history[:, before], embedded[:, before], features[:, now]
                     self._encode_run([ops.contiguous(part) for part in last], cum, freq)
-                history = ops.contiguous(history[:, -HISTORY:])
         learner.end()
         return cum.reshape(len(symbols), -1), freq.reshape(len(symbols), -1)
+
+    def _looked_at(self, symbols: Any) -> Iterator[tuple[Any, Any, Any]]:
+        """Of the next frames, as many as the body looks at in one go: these and the HISTORY before
+        them, their embeddings, and the body's output for them.
+
+        What learns is behind the body, so helpers may look at some while others are coded.
+        """
+        network, ops = self._network, self._ops
+        helpers = self._helpers if ops.concurrent else NOBODY
+
+        def look(start: int, history: Any, state: Any) -> tuple[Any, Any, Any, Any]:
+            some = symbols[None, start : start + self._ahead]
+            history = network.followed(history, some)
+            return history, *network.look(history, state)
+
+        looking = helpers.soon(partial(look, 0, network.no_symbols(1, HISTORY), network.begin(1)))
+        for start in range(self._ahead, len(symbols) + self._ahead, self._ahead):
+            history, embedded, features, state = looking()
+            if start < len(symbols):
+                last = ops.contiguous(history[:, -HISTORY:])
+                looking = helpers.soon(partial(look, start, last, state))
+            yield history, embedded, features
 
     def _encode_run(
         self, last: Sequence[Any], cum: npt.NDArray[np.uint32], freq: npt.NDArray[np.uint32]
     ) -> None:
-        """Write cum and freq of the next frames.
-
-        last: these and the HISTORY before them, their embeddings, and the body's output for them.
-        """
+        """Write cum and freq of the next frames; last: as _looked_at gives it, of these."""
         network = self._network
         history, embedded, features = last
         seen = list(network.seen(history, embedded, features))
         shape = -1, network.geometry.symbols
         self._learner.encode(cum, freq, self._ops.numpy(network.priors(seen)).reshape(shape))
-        self._learn(features, seen)
+        if self._heads is not None:
+            self._learner.count_soon()
+            self._learn(features, seen)
 
     def _learn(self, features: Any, seen: Sequence[SeenByOutput]) -> None:
         """Let the network learn from the last frames, all since it did so before."""
@@ -198,120 +222,110 @@ class HybridCoder:
         self._learn(of_run, list(network.seen(history, network.embed(history), of_run)))
         return ops.contiguous(history[:, -HISTORY:])
 
-    def _decode_frames(self, chunk: _Chunk) -> None:
+    def _decode_frames(self, job: Job) -> None:
         """Fill in the chunk, frame by frame."""
-        network, learner = self._network, self._learner
+        network, learner, coded = self._network, self._learner, job.symbols
         state = network.begin(1)
         nothing = network.nothing(1)
         symbols = network.no_symbols(1, HISTORY + 1)
         embedded = network.embed(symbols)
         decode = self._decode_by_steps
         if self._ops.name == "numba":
-            decode = partial(self._decode_at_once, step_room(network.decoder))
+            room = head_room(network.decoder, 1)
+            priors = np.empty((self._most, network.geometry.symbols), np.int16)
+            job = job._replace(priors=priors)
+            decode = partial(self._decode_at_once, room)
         history = network.no_symbols(1, HISTORY)
         waiting: list[Any] = []
-        for t in range(len(chunk.coded)):
+        for t in range(len(coded)):
             network = self._network
-            learner.before_block()
             bases, features, state = network.bases(symbols, embedded, state)
-            if not decode(chunk, t, symbols, embedded, bases):
+            frame = partial(decode, job, t, symbols, embedded, bases)
+            if not learner.code((t + 1) * learner.layout.positions, frame):
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
-            learner.after_block(learner.layout.positions)
             if self._heads is not None:
+                learner.count_soon()
                 waiting.append(features)
-                if len(waiting) == self._run or t + 1 == len(chunk.coded):
-                    run = chunk.coded[t + 1 - len(waiting) : t + 1]
+                if len(waiting) == self._run or t + 1 == len(coded):
+                    run = coded[t + 1 - len(waiting) : t + 1]
                     history = self._learn_decoded(history, waiting, run)
                     waiting = []
             symbols, embedded = network.moved_on(symbols, embedded, nothing)
 
     def _decode_at_once(
         self,
-        room: StepRoom,
-        chunk: _Chunk,
+        room: HeadRoom,
+        job: Job,
         t: int,
         symbols: Any,
         embedded: Any,
         bases: list[Any],
-    ) -> bool:
-        """Frame t in one compiled loop; whether the words can come from an encoder."""
-        learner = self._learner
+        *_: int,
+    ) -> int:
+        """Frame t in one compiled loop, as Learner.code wants it."""
+        learner, head = self._learner, self._network.decoder
         base = np.stack([of_plane[:, 0] for of_plane in bases])
-        return bool(
-            decode_frame(
-                *(self._network.decoder, symbols, embedded, base, learner.state, learner.layout),
-                *(learner.scratch, learner.block, chunk.coded, t, chunk.words, chunk.lanes),
-                *(chunk.rows.lanes, room),
-            )
-        )
+
+        def lead(job: Job) -> int:
+            return int(decode_frame(head, symbols, embedded, base, *learner.mixer, job, t, room))
+
+        # Symbols of a lane follow one another.
+        alone = min(self._most, len(job.lanes)) == 1
+        return lead(job) if alone else learner.together(job, learner.layout.positions, lead)
 
     def _decode_by_steps(
-        self, chunk: _Chunk, t: int, symbols: Any, embedded: Any, bases: list[Any]
-    ) -> bool:
+        self, job: Job, t: int, symbols: Any, embedded: Any, bases: list[Any], *_: int
+    ) -> int:
         """The same with the network's part on its device, and the mixer's on the CPU."""
-        learner, planes = self._learner, self._network.geometry.planes
-        # The positions in the order in which decode_by_steps comes to them.
-        positions = iter(
-            [
-                wave.astype(np.int64) * planes + plane
-                for wave in self._waves
-                for plane in range(planes)
-            ]
-        )
-        mixing = _Mixing(self._ops, learner, chunk, t, positions)
-        decode_by_steps(
-            *(mixing, self._network.decoder, symbols, embedded, bases, None),
-            chunk.rows.of_steps(),
-        )
-        of_frame = learner.layout.positions
-        end_block(learner.state, learner.block, t * of_frame, (t + 1) * of_frame)
-        return mixing.intact
-
-
-@dataclass(frozen=True, eq=False)
-class _Chunk:
-    """A chunk that is being decoded.
-
-    Attributes:
-        coded: uint16 (T, positions), what is known of it.
-        words, lanes: the payload, and how far it is decoded.
-        rows: the lanes that its sites are in.
-    """
-
-    coded: Tokens
-    words: npt.NDArray[np.uint32]
-    lanes: npt.NDArray[np.uint64]
-    rows: LaneRows
+        learner, decoder = self._learner, self._network.decoder
+        learner.count()
+        mixing = _Mixing(self._ops, learner, job, t)
+        # It knows which lanes are whose.
+        rows = [None] * len(decoder.steps)
+        decode_by_steps(mixing, decoder, symbols, embedded, bases, None, rows)
+        return mixing.end()
 
 
 class _Mixing:
-    """The operations of a backend, which decode symbols through the mixer."""
+    """The operations of a backend, which decode the symbols of frame t through the mixer.
 
-    def __init__(
-        self,
-        ops: Any,
-        learner: Learner,
-        chunk: _Chunk,
-        t: int,
-        positions: Iterator[npt.NDArray[np.int64]],
-    ) -> None:
-        self._ops, self._learner, self._chunk = ops, learner, chunk
-        self._t, self._positions = t, positions
+    Attributes:
+        intact: whether the words so far can come from an encoder.
+    """
+
+    def __init__(self, ops: Any, learner: Learner, job: Job, t: int) -> None:
+        self._ops, self._learner, self._job = ops, learner, job
+        self._first = self._at = t * learner.layout.positions
         self.intact = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ops, name)
 
-    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, rows: Any) -> Any:
-        learner, chunk = self._learner, self._chunk
+    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, __: Any) -> Any:
+        """The symbols of the next step, or of one of its planes, in the order of the job."""
         priors = self._ops.numpy(self._ops.priors(z, layer, candidates))
-        positions = next(self._positions)
-        found = np.zeros(len(positions), np.int32)
-        self.intact = self.intact and decode_rows(
-            *(learner.state, learner.layout, learner.scratch, learner.block, chunk.coded, self._t),
-            *(priors, positions, chunk.words, chunk.lanes, rows.reshape(-1), found),
-        )
-        return self._ops.array(found)
+        at, stop = self._at, self._at + len(priors)
+        self._at = stop
+        if self.intact:
+            job = self._job._replace(priors=priors)
+            self.intact = bool(decode_symbols(*self._learner.mixer, job, self._first, at, stop))
+        places = self._job.order[at - self._first : stop - self._first]
+        frame = self._job.symbols[self._first // self._learner.layout.positions]
+        return self._ops.array(frame[places].astype(np.int32))
+
+    def end(self) -> int:
+        """The frame is decoded: the index of the next symbol, or -1."""
+        if not self.intact:
+            return -1
+        state, others, _, _, block = self._learner.mixer
+        end_block(state, others, block, self._job.team, self._first, self._at)
+        return self._at
+
+
+def _order_of(waves: list[npt.NDArray[np.int32]], planes: int) -> npt.NDArray[np.int64]:
+    """The positions of a frame in the order in which they are decoded, int64 (S * P,)."""
+    steps = [wave.astype(np.int64) * planes + plane for wave in waves for plane in range(planes)]
+    return np.concatenate(steps)
 
 
 def symbol_classes(network: Network, classes: int) -> npt.NDArray[np.int64]:

@@ -6,85 +6,58 @@ wavefronts, in which a network decodes, or in raster order, in which the encoder
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from tokenzip.coding.compiled import borrowing
-from tokenzip.coding.decoder import advance, peek
-from tokenzip.coding.tables import symbol_at
+from tokenzip.coding.team import all_done
 from tokenzip.integer.numba_gather import put
-from tokenzip.integer.numba_head import HeadArrays, HeadRoom, head_room, step_rows
+from tokenzip.integer.numba_head import step_rows
 from tokenzip.integer.numba_layers import of_plane
 from tokenzip.integer.numba_scores import prior_rows
 
-from ..adaptive.kernel import end_block, learn, predict
+from ..adaptive.kernel import code_symbols, count_block, end_block, open_symbols, tell_block
 
 
 @borrowing
-def decode_rows(mixer, layout, scratch, block, coded, t, priors, places, words, lanes, rows, found):  # type: ignore[no-untyped-def]
-    """Decode one symbol for each of some places of frame t, by their priors.
+def decode_symbols(state, others, layout, scratch, block, job, begin, first, last):  # type: ignore[no-untyped-def]
+    """Decode symbols `first` to `last` of the block that begins with `begin`, by their priors.
 
-    coded uint16 (T, positions): what is known of the chunk, written at places int64 (n,). priors
-    int16 (n, A). rows int32 (n,): the lane of each. found int32 (n,): the symbols. False: the words
-    cannot come from an encoder.
+    They are numbered in the job's order. False: the words cannot come from an encoder.
     """
-    for i in range(places.size):
-        p = places[i]
-        pattern = predict(mixer, layout, scratch, block, coded, t, p, p, priors[i])
-        quantile = peek(lanes, rows[i])
-        if quantile < 0:
-            return False
-        x, below = symbol_at(scratch.last_freq, quantile)
-        advance(lanes, rows[i], words, np.uint64(below), np.uint64(scratch.last_freq[x]))
-        coded[t, p] = x
-        found[i] = x
-        learn(mixer, layout, scratch, block, t, p, p, x, pattern)
-    return True
-
-
-class StepRoom(NamedTuple):
-    """Room for a step of `decode_frame`: the head's, and priors and places of its sites."""
-
-    head: HeadRoom
-    priors: npt.NDArray[np.int16]
-    places: npt.NDArray[np.int64]
-
-
-def step_room(head: HeadArrays) -> StepRoom:
-    """Room for decoding frames of one clip."""
-    of_head = head_room(head, 1)
-    symbols, most = len(of_head.output.weights), len(of_head.found)
-    return StepRoom(of_head, np.empty((most, symbols), np.int16), np.empty(most, np.int64))
+    tell_block(job.team, begin)
+    open_symbols(job.team, first, last, job.lanes.shape[0], first)
+    code_symbols(state, layout, scratch, block, job, 0)
+    return all_done(job.team)
 
 
 @borrowing
 def decode_frame(  # type: ignore[no-untyped-def]
-    head, symbols, embedded, base, mixer, layout, scratch, block, coded, t, words, lanes, rows,
-    space,
-):  # fmt: skip
+    head, symbols, embedded, base, state, others, layout, scratch, block, job, t, space
+):
     """integer/head.decode_by_steps for one clip, with the mixer between scores and lanes.
 
-    rows int32 (1, S): the lane of every site, in the order of wavefronts.
+    job: of the chunk, in the order of wavefronts and their planes, with priors for a step's sites.
+    Returns, as kernel.code_blocks does, the index of the next symbol to code or -1.
     """
     planes, frame = base.shape[0], symbols.shape[1] - 1
+    begin = t * layout.positions
+    if not count_block(state, layout, block, job.symbols):
+        return begin
+    at = begin
     for step in range(head.starts.size - 1):
-        start, stop = head.starts[step], head.starts[step + 1]
-        sites = head.sites[start:stop]
-        z, candidates = space.head.z[: sites.size], space.head.candidates[: sites.size]
-        found, priors = space.head.found[: sites.size], space.priors[: sites.size]
-        places = space.places[: sites.size]
+        sites = head.sites[head.starts[step] : head.starts[step + 1]]
+        z, candidates = space.z[: sites.size], space.candidates[: sites.size]
+        found = space.found[: sites.size]
         for plane in range(planes):
-            step_rows(head, symbols, embedded, base, step, plane, space.head)
-            prior_rows(z, of_plane(head.output, plane), candidates, space.head.output, priors)
+            step_rows(head, symbols, embedded, base, step, plane, space)
+            output = of_plane(head.output, plane)
+            prior_rows(z, output, candidates, space.output, job.priors[: sites.size])
+            last = at + sites.size
+            if not decode_symbols(state, others, layout, scratch, block, job, begin, at, last):
+                return np.int64(-1)
             for i in range(sites.size):
-                places[i] = np.int64(sites[i]) * np.int64(planes) + np.int64(plane)
-            if not decode_rows(
-                mixer, layout, scratch, block, coded, t, priors, places, words, lanes,
-                rows[0, start:stop], found,
-            ):  # fmt: skip
-                return False
+                found[i] = job.symbols[t, job.order[at - begin + i]]
             put(symbols, embedded, head.table, found, sites, plane, frame)
-    end_block(mixer, block, t * layout.positions, (t + 1) * layout.positions)
-    return True
+            at = last
+    end_block(state, others, block, job.team, begin, at)
+    return at

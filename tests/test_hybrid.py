@@ -23,7 +23,7 @@ from tokenzip.models.steps import lane_count, wavefronts
 from tokenzip.predictors.adaptive import state as state_module
 from tokenzip.predictors.adaptive.learner import FIRST_CLASSES_AFTER
 from tokenzip.predictors.hybrid import VERSION, HybridCoder, version_of
-from tokenzip.predictors.hybrid import coder as coder_module
+from tokenzip.predictors.hybrid import frames as frames_module
 from tokenzip.predictors.network.network import Network
 
 #: Enough symbols that classes are learned (but for the last, twice), and that pools grow.
@@ -150,7 +150,7 @@ def test_lanes():
 def test_runs_of_the_encoder_are_invisible(few, rows, monkeypatch):
     """However many priors the encoder keeps at a time."""
     model, clips, payloads = case("conv3d", "tall")
-    monkeypatch.setattr(coder_module, "_ROWS", rows)
+    monkeypatch.setattr(frames_module, "_ROWS", rows)
     assert coder_for(model, few[1], clips[0]).encode(clips[0]) == payloads[0]
 
 
@@ -236,14 +236,14 @@ def test_intervals_of_the_decoder_are_those_of_the_encoder(family, name):
             found[t, p] = freq[:x].sum(), freq[x]
         return True
 
-    original = coder_module.decode_symbols
+    original = frames_module.decode_symbols
     torch = make("torch-cpu")
     behind = coder_for(model, torch, clip)
-    coder_module.decode_symbols = recorded
+    frames_module.decode_symbols = recorded
     try:
         assert_array_equal(behind.decode(payload, len(clip)), clip)
     finally:
-        coder_module.decode_symbols = original
+        frames_module.decode_symbols = original
     assert_array_equal(found, wanted)
     planes = geometry.planes
     order = [s * planes + p for wave in wavefronts(geometry) for p in range(planes) for s in wave]

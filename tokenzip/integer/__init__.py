@@ -70,8 +70,8 @@ it computes with), `with_hidden` (a head with other hidden layers: what `layer` 
 plane's), `numpy` (back again), `full`, `concatenate`, `stack` and `contiguous` as numpy has them,
 `running` (a context around all that is computed), and `repeat(step, carried, times)`:
 step(carried) -> (carried, output), so many times, which a device may record and replay; and
-`concurrent` says whether threads may compute side by side. numba's
-has `frame` and `decode_frames`, too, for what predictors/network/batch.py repeats, in one loop.
+`concurrent` says whether threads may compute side by side. numba's has `frame`, `with_base` and
+`decode_frames`, too, for what predictors/network/batch.py repeats, in one loop.
 """
 
 from __future__ import annotations

@@ -309,6 +309,12 @@ class Operations:
             *(stacked(base), np.stack(site_bias), head),
         )
 
+    def with_base(
+        self, frame: FrameArrays, base: list[LayerArrays], head: HeadArrays
+    ) -> FrameArrays:
+        """The frame with other shares of the body, and another head."""
+        return frame._replace(base=stacked(base), head=head)
+
     def decode_frames(
         self,
         frame: FrameArrays,

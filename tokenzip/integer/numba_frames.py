@@ -70,20 +70,9 @@ def decode_frames(frame, symbols, embedded, state, words, lane_state, lanes, spa
 
     symbols, embedded and state: of the frames before, and afterwards of the last ones.
     """
-    sites, last, none = found.shape[2], symbols.shape[1] - 1, frame.head.table.shape[1] - 1
-    features = space.body.features
-    rows = features.shape[0]
-    x = space.x.reshape(rows, space.x.shape[3])
+    sites, last = found.shape[2], symbols.shape[1] - 1
     for t in range(found.shape[1]):
-        gather_site_inputs(
-            embedded, symbols, frame.window, frame.position, frame.a, frame.b, last, none, space.x
-        )
-        run_body(frame.body, x, state, space.body)
-        for plane in range(found.shape[3]):
-            base = space.base[plane].reshape(rows, space.base.shape[3])
-            linear_rows(
-                features, of_plane(frame.base, plane), frame.site_bias[plane], 0, space.linear, base
-            )  # fmt: skip
+        begin_frame(frame, symbols, embedded, state, space)
         decode_steps(
             frame.head, symbols, embedded, space.base, words, lane_state, lanes, space.head
         )
@@ -91,11 +80,28 @@ def decode_frames(frame, symbols, embedded, state, words, lane_state, lanes, spa
             for s in range(sites):
                 for plane in range(found.shape[3]):
                     found[n, t, s, plane] = symbols[n, last, s, plane]
-        _move_on(frame.head.table, symbols, embedded)
+        move_on(frame.head.table, symbols, embedded)
 
 
 @inner
-def _move_on(table, symbols, embedded):  # type: ignore[no-untyped-def]
+def begin_frame(frame, symbols, embedded, state, space):  # type: ignore[no-untyped-def]
+    """The body's part of a frame: space.body.features, space.base, and the state after it."""
+    last, none = symbols.shape[1] - 1, frame.head.table.shape[1] - 1
+    features = space.body.features
+    rows = features.shape[0]
+    gather_site_inputs(
+        embedded, symbols, frame.window, frame.position, frame.a, frame.b, last, none, space.x
+    )
+    run_body(frame.body, space.x.reshape(rows, space.x.shape[3]), state, space.body)
+    for plane in range(space.base.shape[0]):
+        base = space.base[plane].reshape(rows, space.base.shape[3])
+        linear_rows(
+            features, of_plane(frame.base, plane), frame.site_bias[plane], 0, space.linear, base
+        )
+
+
+@inner
+def move_on(table, symbols, embedded):  # type: ignore[no-untyped-def]
     """The same frames less the first, with nothing behind them: where the next is decoded."""
     clips, frames, of_frame, planes = symbols.shape
     none, width = table.shape[1] - 1, table.shape[2]

@@ -12,23 +12,22 @@ import numpy.typing as npt
 from ...coding.decoder import all_exhausted, open_lanes
 from ...coding.helpers import NOBODY, Helpers
 from ...errors import CorruptError
-from ...integer.head import SeenByOutput, decode_by_steps
-from ...integer.numba_head import HeadRoom, head_room
+from ...integer.head import SeenByOutput
 from ...models import HISTORY
 from ...models.geometry import Geometry
-from ...models.steps import lane_count, wavefronts
+from ...models.steps import lane_count
 from .. import check_version
 from ..adaptive.classes import classes_of_vectors
 from ..adaptive.contexts import Geometry as Layout
 from ..adaptive.contexts import classes_for
-from ..adaptive.kernel import DECODE, end_block
+from ..adaptive.kernel import DECODE
 from ..adaptive.learner import Learner
 from ..adaptive.state import Job, Tuning
 from ..lanes import split_lanes
 from ..network.batch import payload_of
 from ..network.network import Network
+from .frames import coding_order, frames_decoder
 from .head_learner import head_learner
-from .kernel import decode_frame, decode_symbols
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
 #: version 1 networks do not learn, and classes are learned from the clip.
@@ -85,6 +84,7 @@ class HybridCoder:
         self._version, geometry = version, network.geometry
         symbols = chunk_tokens * geometry.planes // geometry.codebooks
         layout = layout_of(geometry)
+        self._helpers = Helpers(threads - 1)
         self._heads = head_learner(network, ops) if version > 1 else None
         self._run = self._ahead = max(1, _ROWS // layout.positions)
         errors, classes = 0, None
@@ -94,13 +94,10 @@ class HybridCoder:
             errors = self._run * layout.positions
         if version > 1 and layout.learns_classes:
             classes = symbol_classes(network, layout.classes)
-        self._helpers = Helpers(threads - 1)
         self._learner = self._new_learner(
             layout, symbols, TUNING[version], errors, classes, self._helpers
         )
-        waves = wavefronts(geometry)
-        self._order = _order_of(waves, geometry.planes)
-        self._most = max(map(len, waves))
+        self._order = coding_order(geometry)
 
     def _new_learner(self, *arguments: Any) -> Learner:
         """What learns the clip's statistics on top of the network."""
@@ -212,120 +209,29 @@ class HybridCoder:
         if self._heads is not None:
             self._heads.learn(features, seen, self._learner.block.errors)
 
-    def _learn_decoded(self, history: Any, features: list[Any], run: Tokens) -> Any:
+    def _learn_decoded(self, history: Any, features: Any, run: Tokens) -> Any:
         """The same of frames uint16 (T, positions) just decoded, and those before them; the last
         frames of all, to go on with."""
         network, ops, geometry = self._network, self._ops, self._network.geometry
         shape = 1, len(run), geometry.sites, geometry.planes
         history = network.followed(history, run.astype(np.int32).reshape(shape))
-        of_run = ops.concatenate(features, 1)
-        self._learn(of_run, list(network.seen(history, network.embed(history), of_run)))
+        self._learn(features, list(network.seen(history, network.embed(history), features)))
         return ops.contiguous(history[:, -HISTORY:])
 
     def _decode_frames(self, job: Job) -> None:
-        """Fill in the chunk, frame by frame."""
-        network, learner, coded = self._network, self._learner, job.symbols
-        state = network.begin(1)
-        nothing = network.nothing(1)
-        symbols = network.no_symbols(1, HISTORY + 1)
-        embedded = network.embed(symbols)
-        decode = self._decode_by_steps
-        if self._ops.name == "numba":
-            room = head_room(network.decoder, 1)
-            priors = np.empty((self._most, network.geometry.symbols), np.int16)
-            job = job._replace(priors=priors)
-            decode = partial(self._decode_at_once, room)
-        history = network.no_symbols(1, HISTORY)
-        waiting: list[Any] = []
-        for t in range(len(coded)):
-            network = self._network
-            bases, features, state = network.bases(symbols, embedded, state)
-            frame = partial(decode, job, t, symbols, embedded, bases)
-            if not learner.code((t + 1) * learner.layout.positions, frame):
+        """Fill in the chunk: the network learns after each run of frames."""
+        learner, coded = self._learner, job.symbols
+        of_frame = learner.layout.positions
+        frames = frames_decoder(self._network, self._ops, learner, job, self._run)
+        history = self._network.no_symbols(1, HISTORY)
+        for start in range(0, len(coded), self._run):
+            stop = min(start + self._run, len(coded))
+            if not learner.code(stop * of_frame, frames.decode):
                 raise CorruptError("the payload's words lead outside the tables", where="payload")
             if self._heads is not None:
                 learner.count_soon()
-                waiting.append(features)
-                if len(waiting) == self._run or t + 1 == len(coded):
-                    run = coded[t + 1 - len(waiting) : t + 1]
-                    history = self._learn_decoded(history, waiting, run)
-                    waiting = []
-            symbols, embedded = network.moved_on(symbols, embedded, nothing)
-
-    def _decode_at_once(
-        self,
-        room: HeadRoom,
-        job: Job,
-        t: int,
-        symbols: Any,
-        embedded: Any,
-        bases: list[Any],
-        *_: int,
-    ) -> int:
-        """Frame t in one compiled loop, as Learner.code wants it."""
-        learner, head = self._learner, self._network.decoder
-        base = np.stack([of_plane[:, 0] for of_plane in bases])
-
-        def lead(job: Job) -> int:
-            return int(decode_frame(head, symbols, embedded, base, *learner.mixer, job, t, room))
-
-        # Symbols of a lane follow one another.
-        alone = min(self._most, len(job.lanes)) == 1
-        return lead(job) if alone else learner.together(job, learner.layout.positions, lead)
-
-    def _decode_by_steps(
-        self, job: Job, t: int, symbols: Any, embedded: Any, bases: list[Any], *_: int
-    ) -> int:
-        """The same with the network's part on its device, and the mixer's on the CPU."""
-        learner, decoder = self._learner, self._network.decoder
-        learner.count()
-        mixing = _Mixing(self._ops, learner, job, t)
-        # It knows which lanes are whose.
-        rows = [None] * len(decoder.steps)
-        decode_by_steps(mixing, decoder, symbols, embedded, bases, None, rows)
-        return mixing.end()
-
-
-class _Mixing:
-    """The operations of a backend, which decode the symbols of frame t through the mixer.
-
-    Attributes:
-        intact: whether the words so far can come from an encoder.
-    """
-
-    def __init__(self, ops: Any, learner: Learner, job: Job, t: int) -> None:
-        self._ops, self._learner, self._job = ops, learner, job
-        self._first = self._at = t * learner.layout.positions
-        self.intact = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ops, name)
-
-    def decode(self, z: Any, layer: Any, candidates: Any, _: Any, __: Any) -> Any:
-        """The symbols of the next step, or of one of its planes, in the order of the job."""
-        priors = self._ops.numpy(self._ops.priors(z, layer, candidates))
-        at, stop = self._at, self._at + len(priors)
-        self._at = stop
-        if self.intact:
-            job = self._job._replace(priors=priors)
-            self.intact = bool(decode_symbols(*self._learner.mixer, job, self._first, at, stop))
-        places = self._job.order[at - self._first : stop - self._first]
-        frame = self._job.symbols[self._first // self._learner.layout.positions]
-        return self._ops.array(frame[places].astype(np.int32))
-
-    def end(self) -> int:
-        """The frame is decoded: the index of the next symbol, or -1."""
-        if not self.intact:
-            return -1
-        state, others, _, _, block = self._learner.mixer
-        end_block(state, others, block, self._job.team, self._first, self._at)
-        return self._at
-
-
-def _order_of(waves: list[npt.NDArray[np.int32]], planes: int) -> npt.NDArray[np.int64]:
-    """The positions of a frame in the order in which they are decoded, int64 (S * P,)."""
-    steps = [wave.astype(np.int64) * planes + plane for wave in waves for plane in range(planes)]
-    return np.concatenate(steps)
+                history = self._learn_decoded(history, frames.features, coded[start:stop])
+                frames.network = self._network
 
 
 def symbol_classes(network: Network, classes: int) -> npt.NDArray[np.int64]:

@@ -221,13 +221,15 @@ class Network:
         weights: int8 (hidden, K) of each plane, not to be changed afterwards.
         """
         other = copy(self)
-        other.__dict__.pop("frame", None)
         other._heads = [
             head.with_weight(weight) for head, weight in zip(self._heads, weights, strict=True)
         ]
         if "decoder" in self.__dict__:
             hidden = [head.hidden for head in other._heads]
             other.__dict__["decoder"] = self._ops.with_hidden(self.decoder, hidden)
+        if "frame" in self.__dict__:
+            base = [head.of_body[0] for head in other._heads]
+            other.__dict__["frame"] = self._ops.with_base(self.frame, base, other.decoder)
         return other
 
 

@@ -23,6 +23,7 @@ from tokenzip.models.steps import lane_count, wavefronts
 from tokenzip.predictors.adaptive import state as state_module
 from tokenzip.predictors.adaptive.learner import FIRST_CLASSES_AFTER
 from tokenzip.predictors.hybrid import VERSION, HybridCoder, version_of
+from tokenzip.predictors.hybrid import coder as coder_module
 from tokenzip.predictors.hybrid import frames as frames_module
 from tokenzip.predictors.network.network import Network
 
@@ -150,7 +151,7 @@ def test_lanes():
 def test_runs_of_the_encoder_are_invisible(few, rows, monkeypatch):
     """However many priors the encoder keeps at a time."""
     model, clips, payloads = case("conv3d", "tall")
-    monkeypatch.setattr(frames_module, "_ROWS", rows)
+    monkeypatch.setattr(coder_module, "_ROWS", rows)
     assert coder_for(model, few[1], clips[0]).encode(clips[0]) == payloads[0]
 
 

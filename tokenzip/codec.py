@@ -94,9 +94,10 @@ def encode(
         solid: let what was learned flow from chunk to chunk and from grid to grid (of the same
             alphabet and frame shape; inferred alphabets of the same number of bits are made equal
             for this). Smaller, but a frame can only be decoded after all that came before it.
-        threads: how many chunks are coded at a time; None is 1. Each takes the memory of a coder
-            of its own. The bytes are the same for any number. A solid blob uses one thread; a
-            network alone spreads its arithmetic over them.
+        threads: how many to use; None is 1. They take a chunk each, which takes the memory of a
+            coder of its own; where there are more of them than chunks, or the blob is solid, up
+            to eight code the symbols of a chunk together. A network alone spreads its arithmetic
+            over them. The bytes are the same for any number.
         model: a Model, the path of a model file, the name of a model that comes with tokenzip
             ("commavq-1"), or the identity of one in the registry (8 hexadecimal digits or more).
             Decoding needs the same model; those that come with tokenzip are always there. A folder
@@ -156,7 +157,8 @@ def decode(
         frames: None, or an index or slice of axis 0 as in numpy: the result equals
             decode(blob)[frames], but only the chunks that hold these frames are decoded. For a
             blob of several grids it applies to each of them.
-        threads: how many chunks are decoded at a time; None is 1. As for encode.
+        threads: how many to use; None is 1. As for encode, but that "adaptive" decodes a chunk by
+            one thread, for each of its symbols waits for the one before.
         model: where the model of a network's blob is: a Model, a model file, a folder of model
             files, or a list of these, which are searched first; then folders in $TOKENZIP_MODELS,
             the registry (`tokenzip models`), and the models that come with tokenzip. A blob with an

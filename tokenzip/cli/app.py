@@ -122,7 +122,7 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         metavar="N",
-        help="Chunks worked on at a time; results do not depend on it. Default: 1.",
+        help="Threads, for several chunks or within one; no result depends on it. Default: 1.",
         rich_help_panel=_CODING,
         show_default=False,
     ),

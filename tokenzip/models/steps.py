@@ -7,6 +7,8 @@ All sites of a wavefront are predicted together, plane by plane.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,18 +41,29 @@ def lane_count(geometry: Geometry, frames: int) -> int:
     return max(1, min(geometry.height, MAX_LANES, symbols // LANE_SYMBOLS))
 
 
-def lane_order(geometry: Geometry, lanes: int) -> list[npt.NDArray[np.int64]]:
-    """For each lane the numbers (site * planes + plane) of its symbols of a frame, in order.
+@lru_cache(maxsize=64)
+def coding_order(geometry: Geometry) -> npt.NDArray[np.int64]:
+    """The numbers (site * planes + plane) of a frame's symbols, in the order of coding; not to be
+    changed."""
+    return np.concatenate(
+        [
+            sites.astype(np.int64) * geometry.planes + plane
+            for sites in wavefronts(geometry)
+            for plane in range(geometry.planes)
+        ]
+    )
 
-    Row y belongs to lane y mod lanes.
-    """
-    orders: list[list[int]] = [[] for _ in range(lanes)]
-    for sites in wavefronts(geometry):
-        for plane in range(geometry.planes):
-            for site in sites.tolist():
-                lane = site // geometry.width % lanes
-                orders[lane].append(site * geometry.planes + plane)
-    return [np.array(order, np.int64) for order in orders]
+
+def lane_of(geometry: Geometry, lanes: int) -> npt.NDArray[np.int64]:
+    """The lane of every symbol of a frame, in the order of coding: row y belongs to lane y mod
+    lanes."""
+    return coding_order(geometry) // geometry.planes // geometry.width % lanes
+
+
+def lane_order(geometry: Geometry, lanes: int) -> list[npt.NDArray[np.int64]]:
+    """For each lane the numbers of its symbols of a frame, in the order of coding."""
+    order, of_symbol = coding_order(geometry), lane_of(geometry, lanes)
+    return [order[of_symbol == lane] for lane in range(lanes)]
 
 
 def neighbour_sites(geometry: Geometry, places: list[Place]) -> npt.NDArray[np.int32]:

@@ -15,7 +15,7 @@ from ...errors import CorruptError
 from ...integer.head import SeenByOutput
 from ...models import HISTORY
 from ...models.geometry import Geometry
-from ...models.steps import lane_count
+from ...models.steps import coding_order, lane_count, lane_of
 from .. import check_version
 from ..adaptive.classes import classes_of_vectors
 from ..adaptive.contexts import Geometry as Layout
@@ -26,7 +26,7 @@ from ..adaptive.state import Job, Tuning
 from ..lanes import split_lanes
 from ..network.batch import payload_of
 from ..network.network import Network
-from .frames import coding_order, frames_decoder
+from .frames import frames_decoder
 from .head_learner import head_learner
 
 #: Version of everything that the bits of such blobs depend on, networks' tables included. In
@@ -97,7 +97,6 @@ class HybridCoder:
         self._learner = self._new_learner(
             layout, symbols, TUNING[version], errors, classes, self._helpers
         )
-        self._order = coding_order(geometry)
 
     def _new_learner(self, *arguments: Any) -> Learner:
         """What learns the clip's statistics on top of the network."""
@@ -139,8 +138,8 @@ class HybridCoder:
         self._learner.begin(coded)
         job = self._learner.job(
             DECODE,
-            order=self._order,
-            lane_of=self._order // geometry.planes // geometry.width % lanes,
+            order=coding_order(geometry),
+            lane_of=lane_of(geometry, lanes),
             lanes=open_lanes(words, bounds),
             words=words,
         )

@@ -6,13 +6,10 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ...integer.head import decode_by_steps
 from ...integer.numba_frames import frame_room
 from ...models import HISTORY
-from ...models.geometry import Geometry
-from ...models.steps import wavefronts
 from ..adaptive.kernel import end_block
 from ..adaptive.learner import Learner
 from ..adaptive.state import Job
@@ -44,21 +41,10 @@ def frames_decoder(
 ) -> FramesDecoder:
     """What decodes a chunk, from its first frame on, in runs of so many frames.
 
-    job: of the chunk, in the order of coding_order.
+    job: of the chunk, in the order of coding.
     """
     made = _AtOnce if ops.name == "numba" else _BySteps
     return made(network, ops, learner, job, run)
-
-
-def coding_order(geometry: Geometry) -> npt.NDArray[np.int64]:
-    """The positions of a frame as they are decoded, int64 (S * P,): by wavefronts and planes."""
-    return np.concatenate(
-        [
-            sites.astype(np.int64) * geometry.planes + plane
-            for sites in wavefronts(geometry)
-            for plane in range(geometry.planes)
-        ]
-    )
 
 
 class _AtOnce:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -18,8 +22,9 @@ from test_hybrid import LONG, case, long_case
 from test_hybrid import assert_same_state as assert_same_hybrids
 
 import tokenzip
+from tokenzip.coding import helpers as helpers_module
 from tokenzip.coding import team as teams
-from tokenzip.coding.helpers import NOBODY, Helpers
+from tokenzip.coding.helpers import NOBODY, Helpers, Later
 from tokenzip.coding.team import all_done, new_team, next_task, open_tasks, task_done
 from tokenzip.errors import CorruptError
 from tokenzip.predictors.adaptive import AdaptiveCoder, kernel, learner
@@ -108,30 +113,135 @@ def test_helpers_are_few_enough_for_a_team() -> None:
     assert of_last < new_team().size
 
 
-def test_work_for_soon() -> None:
+def test_work_for_later() -> None:
     """It is done once: by a helper, or by who asks for it, if none has begun."""
     done: list[str] = []
-    go = threading.Event()
 
-    def work(name: str) -> str:
+    def work() -> str:
         done.append(threading.current_thread().name)
-        return name
+        return "found"
 
-    crew = Helpers(1)
-    waiting = crew.soon(go.wait)
-    late = crew.soon(lambda: work("late"))
-    if crew.count:
-        assert late() == "late" and done == [threading.current_thread().name]
+    crew, go, busy = Helpers(1), threading.Event(), threading.Event()
+    crew.offer(Later(lambda: busy.set() or go.wait()))  # type: ignore[func-returns-value]
+    assert not crew.count or busy.wait(60)
+    late = Later(work)
+    crew.offer(late)
+    assert late.result() == late.result() == "found"
+    assert done == [threading.current_thread().name]
     go.set()
-    waiting()
-    early = crew.soon(lambda: work("early"))
-    assert early() == "early" and len(done) <= 2
+    given_up, asked_for = Later(work), Later(work)
+    given_up.cancel()
+    crew.offer(given_up)
+    crew.offer(asked_for)
+    assert asked_for.result() == "found" and len(done) == 2
+    waiting = Later(go.wait)
+    go.clear()
+    crew.offer(waiting)
+    threading.Timer(0.05, go.set).start()
+    assert waiting.result() is True
 
+
+def test_errors_of_work_for_later() -> None:
     def fail() -> None:
         raise MemoryError
 
-    with pytest.raises(MemoryError):
-        crew.soon(fail)()
+    crew = Helpers(1)
+    for later in (Later(fail), Later(fail)):
+        crew.offer(later)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                later.result()
+
+
+def test_where_there_can_be_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there can be, and all is done."""
+    clip = drifting((20, 3, 4), 20)
+    blob = tokenzip.encode(clip)
+    start, started = threading.Thread.start, []
+
+    def one_only(self: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", one_only)
+    assert Helpers(3).count == (0 if teams.ALONE else 1)
+    assert Helpers(3).count == 0
+    assert tokenzip.encode(clip, threads=4) == blob
+    assert_array_equal(tokenzip.decode(blob, threads=4), clip)
+
+
+@needs_compiler
+def test_helpers_go_when_nobody_needs_them() -> None:
+    before = threading.active_count()
+    clip = drifting((20, 3, 4), 20)
+    model, long, _ = long_case("video")
+    for _ in range(3):
+        AdaptiveCoder(20, (3, 4), clip.size, 3).encode(clip)
+        coder_for(model, "numba", long, 3).encode(long)
+    gc.collect()
+    end = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+#: A thread that encodes with helpers when the process is about to end.
+AT_THE_END = """
+import threading, time
+import numpy as np
+import tokenzip
+
+clip = np.arange(4000).reshape(50, 8, 10) % 7
+wanted = tokenzip.encode(clip)
+
+def work():
+    time.sleep(0.5)
+    print(tokenzip.encode(clip, threads=3) == wanted)
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_at_the_end_of_a_process() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=300
+    )
+    assert (found.stdout.strip(), found.stderr) == ("True", "")
+
+
+@needs_compiler
+@pytest.mark.parametrize("moment", ["put", "lead"])
+def test_an_interrupt_while_work_is_handed_over(moment: str) -> None:
+    """No helper is left waiting for tasks."""
+    crew, teams_seen, left = Helpers(2), [], threading.Semaphore(0)
+
+    def work(team: np.ndarray, helper: int) -> None:
+        follow(team, np.zeros(1, np.int64), helper + 1, np.zeros(3, np.int64))
+        left.release()
+
+    class Interrupted:
+        def __init__(self, queue: Any) -> None:
+            self.queue, self.times = queue, 0
+
+        def put(self, task: Any) -> None:
+            self.queue.put(task)
+            self.times += 1
+            if moment == "put" and self.times == 1:
+                time.sleep(0.05)  # until the helper has begun
+                raise KeyboardInterrupt
+
+    def lead(team: np.ndarray) -> None:
+        teams_seen.append(team)
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    crew._tasks = Interrupted(crew._tasks)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        crew.run(lead, work)
+    assert left.acquire(timeout=60)
+    assert bool(teams_seen) == (moment == "lead")
 
 
 # Coders
@@ -292,7 +402,6 @@ def test_a_single_chunk_has_all_threads(monkeypatch: pytest.MonkeyPatch) -> None
     model = tiny_model("lstm", (3, 4), 20)
     clip = calm_tokens((60, 3, 4), 20, 3)
     for options in ({"predictor": "adaptive"}, {"model": model}):
-        blobs = []
         for chunk_frames, threads, solid, wanted in (
             (None, 3, False, [2]),
             (30, 3, False, [0, 0]),
@@ -309,26 +418,89 @@ def test_a_single_chunk_has_all_threads(monkeypatch: pytest.MonkeyPatch) -> None
             model_of = {"model": model} if "model" in options else {}
             assert_array_equal(tokenzip.decode(blob, threads=threads, **model_of), clip)
             assert sorted(set(made)) == sorted(set(wanted)) and len(made) <= len(wanted)
-            blobs.append(blob)
 
 
-def test_an_interrupted_coder_can_be_reset() -> None:
-    """What a helper does at that moment is over before the state is made anew."""
+@needs_compiler
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupted_coder_can_be_reset(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a helper counts then is over before there is a new state, or will never begin."""
     model, clip, payload = long_case("video")
     coder = coder_for(model, "numba", clip, 2)
-    own, calls = coder._heads, []
-    assert own is not None
-    learn = own.learn
+    own, heads = coder._learner, coder._heads
+    assert heads is not None
+    count, soon, learn, make = own._count, own.count_soon, heads.learn, learner.new_state
+    rounds, waiting = [0], []
+    counting, go, counted = threading.Event(), threading.Event(), threading.Event()
+
+    def count_soon() -> None:
+        rounds[0] += 1
+        soon()
+
+    def slow() -> None:
+        last = rounds[0] == 7 and threading.current_thread() is not threading.main_thread()
+        if last:
+            counting.set()
+            assert go.wait(60)
+        count()
+        if last:
+            counted.set()
 
     def interrupted(*arguments: Any) -> None:
-        calls.append(1)
-        if len(calls) == 7:
+        if rounds[0] == 7:
+            assert counting.wait(60) or not begun
             raise KeyboardInterrupt
         learn(*arguments)
 
-    own.learn = interrupted  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        coder.encode(clip)
-    del own.learn
-    coder.reset()
+    def new_state(*arguments: Any) -> Any:
+        assert counted.is_set() == begun
+        return make(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own, "count_soon", count_soon)
+        patch.setattr(own, "_count", slow)
+        patch.setattr(heads, "learn", interrupted)
+        if not begun:
+            counting.set()
+            patch.setattr(coder._helpers, "offer", waiting.append)
+        with pytest.raises(KeyboardInterrupt):
+            coder.encode(clip)
+        patch.setattr(learner, "new_state", new_state)
+        threading.Timer(0.05, go.set).start()
+        coder.reset()
+        for late in waiting:
+            late()
+    assert rounds == [7] and begun == (not waiting)
     assert coder.encode(clip) == payload
+
+
+@needs_compiler
+def test_helpers_do_take_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each time, for nobody waits for them, but in the long run."""
+    found: list[np.ndarray] = []
+
+    def noted() -> np.ndarray:
+        found.append(new_team())
+        return found[-1]
+
+    monkeypatch.setattr(helpers_module, "new_team", noted)
+    tokens = drifting((100, 8, 16), 1024)
+    clip = calm_tokens((130, 8, 16), 40, 2, "uint16", 0.6)
+    many = AdaptiveCoder(1024, (8, 16), tokens.size, 2)
+    hybrid = coder_for(tiny_model("lstm", (8, 16), 40), "numba", clip, 2)
+    payload = hybrid.encode(clip)
+
+    def encode() -> None:
+        many.encode(tokens)
+
+    def decode() -> None:
+        hybrid.reset()
+        hybrid.decode(payload, len(clip))
+
+    for work in (encode, decode):
+        for _ in range(100):
+            found.clear()
+            work()
+            taken = sum(int(team[teams.TAKEN + teams.LINE]) for team in found)
+            if taken:
+                break
+        assert taken

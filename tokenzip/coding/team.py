@@ -33,13 +33,12 @@ NEXT, OPEN, DONE, CLOSED = 0, LINE, 2 * LINE, 3 * LINE
 FAILED = 4 * LINE
 #: What the leader tells helpers with every opening.
 TOLD = 5 * LINE
-#: Whether each helper has taken a task since it was last asked.
-HELPED = 6 * LINE
+#: Whether each helper has taken a task since it was last asked, and how many it has taken.
+HELPED, TAKEN = 6 * LINE, 6 * LINE + 1
 
-# Waits, of some 50 ns each, until the core is better left to others: there may be fewer cores than
-# threads, and one that is waited for without one.
+# Waits, of some 50 ns each, after which the core is better left to others: there may be fewer cores
+# than threads, and the one that is waited for be without.
 _PATIENCE = 500
-
 
 #: Helpers of a team at most: more cost the leader more time than they save.
 MOST_HELPERS = 7
@@ -174,6 +173,7 @@ def next_task(team, me):  # type: ignore[no-untyped-def]
             if swap(team, NEXT, task, task + 1):
                 if me > 0:
                     store(team, HELPED + LINE * me, 1)
+                    team[TAKEN + LINE * me] += 1
                 return task
         elif me == 0 or load(team, CLOSED) != 0:
             return np.int64(-1)

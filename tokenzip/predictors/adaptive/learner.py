@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenzip.coding.decoder import new_state as new_lanes
-from tokenzip.coding.helpers import NOBODY, Helpers
+from tokenzip.coding.helpers import NOBODY, Helpers, Later
 from tokenzip.coding.team import new_team
 
 from .classes import find_classes
@@ -73,12 +73,15 @@ class Learner:
         self._learns_classes = layout.learns_classes and classes is None
         self._contexts = context_set(layout)
         self._symbols_to_come, self._tuning = symbols_to_come, tuning
-        self._counting: Callable[[], None] | None = None
+        self._counting: Later[None] | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._settle()
+        if self._counting is not None:
+            # An interrupt may have left it behind.
+            self._counting.cancel()
+            self._counting = None
         self.state = new_state(self.layout, self._contexts, self._symbols_to_come, self._tuning)
         self.scratch = new_scratch(self.layout, self._contexts, self.state)
         self.block = new_block(self.layout, self._contexts, self._errors)
@@ -158,7 +161,8 @@ class Learner:
         """The same while things other than the state are worked on, if somebody helps with it;
         otherwise it waits for the next block."""
         if self._helpers.count:
-            self._counting = self._helpers.soon(self._count)
+            self._counting = Later(self._count)
+            self._helpers.offer(self._counting)
 
     def job(self, mode: int, **parts: Any) -> Job:
         """The symbols of this run, to be coded by one thread in raster order.
@@ -208,9 +212,9 @@ class Learner:
 
     def _settle(self) -> None:
         """Wait for a helper that counts."""
-        counting, self._counting = self._counting, None
-        if counting is not None:
-            counting()
+        if self._counting is not None:
+            self._counting.result()
+            self._counting = None
 
     def _room_of_helper(self) -> Scratch:
         # What the leader writes for all symbols of a block, all read.

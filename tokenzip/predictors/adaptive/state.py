@@ -199,17 +199,17 @@ class State(NamedTuple):
 
 class Others(NamedTuple):
     """What helpers of a team have learned of the block being coded, and its leader has not yet
-    taken: parts of the arrays of Experts and Shared of these names, one for each helper."""
+    taken: like the arrays of Experts and Shared of these names, for each helper, and more rows."""
 
-    token_gradient: Array  # int64 (H, R, planes * LEVELS)
+    token_gradient: Array  # int64 (H, more than R, planes * LEVELS)
     token_energy: Array
     class_gradient: Array
     class_energy: Array
     mixed_gradient: Array
     mixed_energy: Array
-    sharpness_gradient: Array  # int64 (H, 2, planes)
+    sharpness_gradient: Array  # int64 (H, more than 2, planes)
     sharpness_energy: Array
-    bonus_gradient: Array  # int64 (H, M, 2 * patterns)
+    bonus_gradient: Array  # int64 (H, more than M, 2 * patterns)
 
 
 class Job(NamedTuple):
@@ -389,7 +389,9 @@ def new_others(state: State, helpers: int) -> Others:
     """Of so many helpers, who have learned nothing."""
 
     def zeros(one: Array) -> Array:
-        return _zeros((helpers, *one.shape), np.int64)
+        rows, columns = one.shape
+        # Some rows more, so that helpers do not share cache lines.
+        return np.zeros((helpers, rows + _LINE // 8, columns), np.int64)
 
     return Others(
         token_gradient=zeros(state.token_experts.gradient),
@@ -408,14 +410,17 @@ def state_of_helper(state: State, others: Others, helper: int) -> State:
     """The state as helper number `helper` sees it: it learns into sums of its own."""
 
     def own(experts: Experts, gradient: Array, energy: Array) -> Experts:
-        return experts._replace(gradient=gradient[helper], energy=energy[helper])
+        rows = len(experts.weight)
+        return experts._replace(gradient=gradient[helper, :rows], energy=energy[helper, :rows])
 
     return state._replace(
         token_experts=own(state.token_experts, others.token_gradient, others.token_energy),
         class_experts=own(state.class_experts, others.class_gradient, others.class_energy),
         mixed_experts=own(state.mixed_experts, others.mixed_gradient, others.mixed_energy),
         sharpness=own(state.sharpness, others.sharpness_gradient, others.sharpness_energy),
-        shared=state.shared._replace(bonus_gradient=others.bonus_gradient[helper]),
+        shared=state.shared._replace(
+            bonus_gradient=others.bonus_gradient[helper, : len(state.shared.bonus)]
+        ),
     )
 
 

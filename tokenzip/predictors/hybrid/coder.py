@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...coding.decoder import all_exhausted, open_lanes
-from ...coding.helpers import NOBODY, Helpers
+from ...coding.helpers import NOBODY, Helpers, Later
 from ...errors import CorruptError
 from ...integer.head import SeenByOutput
 from ...models import HISTORY
@@ -182,12 +182,13 @@ class HybridCoder:
             history = network.followed(history, some)
             return history, *network.look(history, state)
 
-        looking = helpers.soon(partial(look, 0, network.no_symbols(1, HISTORY), network.begin(1)))
+        looking = Later(partial(look, 0, network.no_symbols(1, HISTORY), network.begin(1)))
         for start in range(self._ahead, len(symbols) + self._ahead, self._ahead):
-            history, embedded, features, state = looking()
+            history, embedded, features, state = looking.result()
             if start < len(symbols):
                 last = ops.contiguous(history[:, -HISTORY:])
-                looking = helpers.soon(partial(look, start, last, state))
+                looking = Later(partial(look, start, last, state))
+                helpers.offer(looking)
             yield history, embedded, features
 
     def _encode_run(

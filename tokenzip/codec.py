@@ -157,8 +157,9 @@ def decode(
         frames: None, or an index or slice of axis 0 as in numpy: the result equals
             decode(blob)[frames], but only the chunks that hold these frames are decoded. For a
             blob of several grids it applies to each of them.
-        threads: how many to use; None is 1. As for encode, but that "adaptive" decodes a chunk by
-            one thread, for each of its symbols waits for the one before.
+        threads: how many to use; None is 1. As for encode, but a chunk is decoded by one thread if
+            each of its symbols waits for the one before: with "adaptive", and with "hybrid" if
+            frames are of one row or the chunk has less than 4,096 symbols.
         model: where the model of a network's blob is: a Model, a model file, a folder of model
             files, or a list of these, which are searched first; then folders in $TOKENZIP_MODELS,
             the registry (`tokenzip models`), and the models that come with tokenzip. A blob with an

@@ -384,8 +384,10 @@ def _take_sums(total, parts, k):  # type: ignore[no-untyped-def]
     """Add part k, which is 0 afterwards."""
     for r in range(total.shape[0]):
         for i in range(total.shape[1]):
-            total[r, i] += parts[k, r, i]
-            parts[k, r, i] = 0
+            # What is written here has to come back to the helper's core.
+            if parts[k, r, i] != 0:
+                total[r, i] += parts[k, r, i]
+                parts[k, r, i] = 0
 
 
 @inner

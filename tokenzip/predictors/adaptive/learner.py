@@ -40,7 +40,7 @@ LARGE = 1 << 16
 
 Symbols = NDArray[np.uint16]
 _Result = TypeVar("_Result")
-# Fewer symbols are coded before helpers have come.
+# Fewer symbols are coded, or counted, before helpers have come.
 _WORTH_HELP = 64
 NO_PRIORS = np.empty((0, 0), np.int16)
 _NO_INTERVALS = np.empty(0, np.uint32)
@@ -158,9 +158,9 @@ class Learner:
         self._count()
 
     def count_soon(self) -> None:
-        """The same while things other than the state are worked on, if somebody helps with it;
-        otherwise it waits for the next block."""
-        if self._helpers.count:
+        """The same while things other than the state are worked on, if somebody helps with it and
+        it is worth that; otherwise it waits for the next block."""
+        if self._helpers.count and self.layout.block_symbols >= _WORTH_HELP:
             self._counting = Later(self._count)
             self._helpers.offer(self._counting)
 

@@ -205,6 +205,10 @@ def _cases(data: Path, count: int) -> list[Case]:
             clips = load_clips(paths)
             clips = clips[:: max(1, len(clips) // count)][:count]
             cases.append(Case(f"{name}, by default", clips, bundled, default=True))
+            for fewer in (8, 12, 16) if name != "encodec" else ():
+                short = [clip[at : at + fewer] for clip in clips for at in range(0, 96, 48)]
+                label = f"{name}, {fewer} frames, by default"
+                cases.append(Case(label, short, bundled, default=True))
     still = np.cumsum(chance.random((300, 8, 16)) < 0.05, axis=0)
     cases += [
         Case("binary latents", [(still % 2).astype(np.uint8)], both, 2),

@@ -121,7 +121,7 @@ class TestBundled:
             calm_tokens((200, 12), ALPHABET),
             calm_tokens((200, *FRAME), 21),
             calm_tokens((200, *FRAME), 5),  # of a tokenizer with fewer codes
-            calm_tokens((LEAST_FOR_MODEL // 12, *FRAME), ALPHABET),
+            calm_tokens(((LEAST_FOR_MODEL - 1) // 12, *FRAME), ALPHABET),
             np.zeros((0, *FRAME), np.uint8),
         ):
             blob = tokenzip.encode(tokens)

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from ..models.bundled import Bundled
 
 #: Fewer tokens in a call are not worth a model that nobody asked for: it would save some hundred
-#: bytes at most, asking it would take more than 15 % of the time, and it may have to be loaded, and
-#: its code compiled, for them.
-LEAST_FOR_MODEL = 1536
+#: bytes at most, and may have to be loaded, and its code compiled, for them.
+LEAST_FOR_MODEL = 1024
 
 # Nanoseconds that each takes, measured on one machine; only their proportions matter.
 _OF_SYMBOL, _OF_SYMBOL_OF_ALPHABET, _OF_THOUSAND_MACS, _OF_NETWORK = 1300, 5, 6, 700

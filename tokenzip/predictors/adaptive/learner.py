@@ -40,7 +40,8 @@ LARGE = 1 << 16
 
 Symbols = NDArray[np.uint16]
 _Result = TypeVar("_Result")
-# Fewer symbols are coded, or counted, before helpers have come.
+# Blocks of fewer symbols, or fewer in all, are coded and counted sooner than helpers have come, or
+# than what they have learned has come back.
 _WORTH_HELP = 64
 NO_PRIORS = np.empty((0, 0), np.int16)
 _NO_INTERVALS = np.empty(0, np.uint32)
@@ -185,7 +186,7 @@ class Learner:
 
     def together(self, job: Job, symbols: int, lead: Callable[[Job], _Result]) -> _Result:
         """lead(job), which codes so many symbols, with helpers for the tasks that it opens."""
-        if symbols < _WORTH_HELP:
+        if min(symbols, self.layout.block_symbols) < _WORTH_HELP:
             return lead(job)
 
         def work(team: NDArray[np.int64], helper: int) -> None:

@@ -86,13 +86,8 @@ class _BySteps:
     """Frames step by step, the network's part on its device, and the mixer's on the CPU."""
 
     def __init__(self, network: Network, ops: Any, learner: Learner, job: Job, run: int) -> None:
-        self.network, self._ops, self._learner, self._job, self._run = (
-            network,
-            ops,
-            learner,
-            job,
-            run,
-        )
+        self.network, self._ops, self._learner = network, ops, learner
+        self._job, self._run = job, run
         self._symbols = network.no_symbols(1, HISTORY + 1)
         self._embedded = network.embed(self._symbols)
         self._nothing = network.nothing(1)

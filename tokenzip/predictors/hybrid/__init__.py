@@ -1,8 +1,8 @@
 """The hybrid predictor: a network's probabilities as the prior of the adaptive mixer.
 
 The network knows what it was trained on, the mixer learns the clip at hand (DESIGN.md section 7).
-coder.py codes chunks, kernel.py is the step where the two meet; head_learner.py lets the network
-learn, too, by the sums of gradient.py.
+coder.py codes chunks, frames.py decodes their frames, kernel.py is the step where the two meet;
+head_learner.py lets the network learn, too, by the sums of gradient.py.
 """
 
 from __future__ import annotations

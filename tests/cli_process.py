@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONWARNINGS": "error",
 }
+# Streams are then not what they are for most users.
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
 PROGRAM = [sys.executable, "-m", "tokenzip"]
 STORED = ["--predictor", "stored"]
 

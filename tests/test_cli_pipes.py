@@ -34,6 +34,15 @@ def test_npy_through_pipes(tmp_path: Path, clip: np.ndarray) -> None:
     assert os.listdir(tmp_path) == ["clip.npy"]
 
 
+def test_unbuffered_pipes(
+    tmp_path: Path, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers often have them."""
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONUNBUFFERED", "1")
+    test_npy_through_pipes(tmp_path, clip)
+    test_raw_through_pipes(tmp_path, clip)
+
+
 def test_raw_through_pipes(tmp_path: Path, clip: np.ndarray) -> None:
     raw = clip.tobytes()
     options = ["--dtype", ">u2", "--shape", "-1,8,16"]

@@ -92,4 +92,15 @@ def map_npy(path: str) -> np.ndarray[Any, Any]:
 
 def write_npy(file: BinaryIO, array: np.ndarray[Any, Any]) -> None:
     """Write `array` as .npy to `file`, which need not be seekable."""
-    npy_format.write_array(file, np.asanyarray(array), allow_pickle=False)  # type: ignore[no-untyped-call]
+    target: Any = file
+    if isinstance(file, io.BufferedIOBase) and not file.seekable():
+        # numpy would ask what is below it for a position, which a pipe does not have.
+        target = _Stream(file)
+    npy_format.write_array(target, np.asanyarray(array), allow_pickle=False)  # type: ignore[no-untyped-call]
+
+
+class _Stream:
+    """A file of which nothing is known but that it can be written to."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self.write = file.write

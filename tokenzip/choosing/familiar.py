@@ -48,18 +48,20 @@ def most_familiar(
     tokens = sum(piece.tokens.size for piece in pieces)
     alphabet = max((piece.grid.alphabet for piece in pieces), default=2)
     as_they_are = [piece.tokens for piece in pieces]
-    renamed = [_renamed(piece.tokens, piece.grid.alphabet) for piece in pieces]
     by_frequency = plain_bits(np.concatenate([part.ravel() for part in as_they_are]), alphabet)
     strange = (alphabet - 1).bit_length() * tokens // _PART
 
     def bits(model: Model, parts: Sequence[npt.NDArray[np.uint16]]) -> int:
         return sum(8 * len(payload) for payload in networks(model).encode(parts))
 
+    def renamed() -> list[npt.NDArray[np.uint16]]:
+        return [_renamed(piece.tokens, piece.grid.alphabet) for piece in pieces]
+
     found: list[tuple[int, bytes, Model]] = []
     for model in models:
         own = bits(model, as_they_are)
         # Most models of other tokens fail the first question, and are not asked the second.
-        if any_of_them or (own < by_frequency and bits(model, renamed) - own > strange):
+        if any_of_them or (own < by_frequency and bits(model, renamed()) - own > strange):
             found.append((own, model.identity, model))
     # Of equals the order must not depend on names of files.
     return min(found, key=lambda one: one[:2])[2] if found else None

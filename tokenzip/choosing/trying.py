@@ -75,7 +75,7 @@ def choose(
     if tokens >= max(LEAST_SAMPLE, LEAST_FRAMES * largest.frame_tokens):
         pieces = sample(grids, min(tokens, MOST_SAMPLE), chunk_frames)
         return _cheapest(candidates, pieces, coding, numbers, solid, threads)
-    # Each token is coded twice.
+    # Each token is coded twice at most.
     networks_weights = [2 * weight_of_network(model) for model in models]
     tokens = share(total, networks_weights, min(weights), OF_CALL * len(models))
     pieces = sample(grids, min(max(tokens, LEAST_TOKENS), MOST_TOKENS), chunk_frames)

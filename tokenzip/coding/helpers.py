@@ -35,24 +35,21 @@ class Later(Generic[_Result]):
         self._error: BaseException | None = None
 
     def __call__(self) -> None:
-        """Do it, unless it is done; for helpers."""
+        """Do it, unless it is done; waits for whoever does it."""
         with self._lock:
             if self._work is not None:
-                work, self._work = self._work, None
                 try:
-                    self._found = [work()]
+                    self._found = [self._work()]
                 except BaseException as error:
                     self._error = error
+                self._work = None
 
     def result(self) -> _Result:
         """What came of it, or the exception that was raised; does it if nobody has begun."""
-        with self._lock:
-            if self._work is not None:
-                found = self._work()
-                self._work, self._found = None, [found]
-            if self._error is not None:
-                raise self._error
-            return self._found[0]
+        self()
+        if self._error is not None:
+            raise self._error
+        return self._found[0]
 
     def cancel(self) -> None:
         """Wait for whoever does it; if it is not done now, it will not be."""

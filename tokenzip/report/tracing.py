@@ -20,7 +20,7 @@ from ..integer import operations
 from ..models import HISTORY, Geometry, Model
 from ..predictors import HYBRID
 from ..predictors.adaptive.coder import AdaptiveCoder
-from ..predictors.adaptive.learner import NO_PRIORS, Learner
+from ..predictors.adaptive.learner import Learner
 from ..predictors.hybrid.coder import VERSION, HybridCoder, version_of
 from ..predictors.network.network import Network
 from .kernel import FULL_BITS, trace_blocks, trace_scores
@@ -201,21 +201,17 @@ class WatchedLearner(Learner):
         super().begin(symbols)
         self.seen = _Seen(symbols.size)
 
-    def encode(
+    def _encode_blocks(
         self,
+        at: int,
+        until: int,
+        priors: npt.NDArray[np.int16],
         cum: npt.NDArray[np.uint32],
         freq: npt.NDArray[np.uint32],
-        priors: npt.NDArray[np.int16] = NO_PRIORS,
-    ) -> None:
+    ) -> int:
         """As Learner's; cum and freq stay as they are."""
-        first, team = self._at, new_team()
         seen = self.seen.part(slice(None))
-
-        def blocks(at: int, until: int) -> int:
-            of_blocks = self._symbols, at, until, priors[at - first :]
-            return int(trace_blocks(*self.mixer, team, *of_blocks, *seen))
-
-        self.code(first + len(priors) if len(priors) else self._symbols.size, blocks)
+        return int(trace_blocks(*self.mixer, new_team(), self._symbols, at, until, priors, *seen))
 
 
 def _of_tokens(seen: _Seen, shape: tuple[int, ...], symbols: int) -> Trace:

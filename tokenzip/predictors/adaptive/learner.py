@@ -113,11 +113,22 @@ class Learner:
         first = self._at
 
         def blocks(at: int, until: int) -> int:
-            job = self.job(ENCODE, priors=priors[at - first :], cum=cum, freq=freq)
-            lead = partial(code_blocks, *self.mixer)
-            return int(self.together(job, until - at, lambda job: lead(job, at, until)))
+            return self._encode_blocks(at, until, priors[at - first :], cum, freq)
 
         self.code(first + len(priors) if len(priors) else self._symbols.size, blocks)
+
+    def _encode_blocks(
+        self,
+        at: int,
+        until: int,
+        priors: NDArray[np.int16],
+        cum: NDArray[np.uint32],
+        freq: NDArray[np.uint32],
+    ) -> int:
+        """Encode blocks as `code` wants it; priors: of the symbols from `at` on."""
+        job = self.job(ENCODE, priors=priors, cum=cum, freq=freq)
+        lead = partial(code_blocks, *self.mixer)
+        return int(self.together(job, until - at, lambda job: lead(job, at, until)))
 
     def decode(self, lanes: NDArray[np.uint64], words: NDArray[np.uint32]) -> bool:
         """Fill in all symbols, row r of a frame from lane r modulo the number of lanes; whether the

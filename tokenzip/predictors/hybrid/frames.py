@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,8 +75,10 @@ class _AtOnce:
             rest = job, at, until, self._room, self._features
             return int(decode_frames(self.network.frame, *carried, *mixer, *rest))
 
-        together = partial(self._learner.together, self._job, until - at)
-        done = lead(self._job) if self._alone else together(lead)
+        if self._alone:
+            done = lead(self._job)
+        else:
+            done = self._learner.together(self._job, until - at, lead)
         self._last = done // self._learner.layout.positions
         return done
 

@@ -41,6 +41,7 @@ from .selection import Frames, Selection
 if TYPE_CHECKING:
     from .models import Model
     from .models.search import Where
+    from .predictors.network.predictor import NetworkPredictor
 
 #: A model, the path of its file, its name or identity; a folder of models, or a list of these.
 ModelLike: TypeAlias = "Where"
@@ -358,9 +359,11 @@ class Codec:
             assert callable(made)  # neither stored nor a network alone
             return made
 
-        def network(model: Model) -> BatchPredictor:
+        def network(model: Model) -> NetworkPredictor:
+            from .predictors.network.predictor import NetworkPredictor
+
             made = self._coding(model.spec.family, model)
-            assert made is not None and not callable(made)
+            assert isinstance(made, NetworkPredictor)
             return made
 
         return choose(

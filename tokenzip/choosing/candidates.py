@@ -21,8 +21,8 @@ LEAST_FOR_MODEL = 1024
 
 # Nanoseconds that each takes, measured on one machine; only their proportions matter.
 _OF_SYMBOL, _OF_SYMBOL_OF_ALPHABET, _OF_THOUSAND_MACS, _OF_NETWORK = 1300, 5, 6, 700
-#: What calling a network takes, however few tokens it codes.
-OF_CALL = 300_000
+# What asking networks takes, however few tokens they are asked about: all, each, for each plane.
+OF_ASKING, _OF_QUESTION, _OF_PLANE = 200_000, 60_000, 25_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +76,17 @@ def weight(candidate: Chosen, geometry: Geometry) -> int:
     return _of_mixer(spec.geometry) + int(spec.macs["total"]) * _OF_THOUSAND_MACS // 1000
 
 
-def weight_of_network(model: Model) -> int:
-    """How long a token takes that the model's network alone encodes."""
-    spec = model.spec
-    return _OF_NETWORK + int(spec.macs["total"]) * _OF_THOUSAND_MACS // 2000
+def weight_of_question(model: Model, planes: int) -> tuple[int, int]:
+    """How long it takes to ask a model's network about symbols of the first planes: for however
+    few, and for each."""
+    geometry, macs = model.spec.geometry, model.spec.macs
+    planes = min(planes, geometry.planes)
+    of_symbol = macs["body"] * geometry.codebooks / planes
+    of_symbol += (macs["head"] + macs["output"]) * geometry.codebooks / geometry.planes
+    return (
+        _OF_QUESTION + _OF_PLANE * planes,
+        _OF_NETWORK + int(of_symbol) * _OF_THOUSAND_MACS // 2000,
+    )
 
 
 def _of_mixer(geometry: Geometry) -> int:

@@ -12,7 +12,7 @@ from ..blob import chunk_bounds, default_chunk_frames
 from ..grid import TokenGrid
 
 #: It comes from so many places, where it is large enough, and has so many frames at each or more.
-_PLACES = 4
+PLACES = 4
 LEAST_FRAMES = 2
 
 
@@ -25,8 +25,13 @@ class Piece:
     coder_tokens: int
 
 
-def sample(grids: Sequence[TokenGrid], wanted: int, chunk_frames: int | None) -> list[Piece]:
-    """Parts of chunks, evenly spread over all grids, of about `wanted` tokens together."""
+def sample(
+    grids: Sequence[TokenGrid], wanted: int, chunk_frames: int | None, places: int | None = None
+) -> list[Piece]:
+    """Parts of chunks, evenly spread over all grids, of about `wanted` tokens together.
+
+    They come from so many places, or from as many as these tokens are best taken from.
+    """
     chunks = [
         (grid, start, stop)
         for grid in grids
@@ -39,9 +44,10 @@ def sample(grids: Sequence[TokenGrid], wanted: int, chunk_frames: int | None) ->
         return []
     sizes = [(stop - start) * grid.frame_tokens for grid, start, stop in chunks]
     ends = np.cumsum(sizes)
-    # More than a few places only where chunks are too short for a part of the sample.
-    places = max(_PLACES, -(-wanted // max(sizes)))
-    places = max(1, min(places, wanted // (LEAST_FRAMES * chunks[0][0].frame_tokens)))
+    if places is None:
+        # More than a few only where chunks are too short for a part of the sample.
+        places = max(PLACES, -(-wanted // max(sizes)))
+        places = max(1, min(places, wanted // (LEAST_FRAMES * chunks[0][0].frame_tokens)))
     pieces = []
     for place in range(places):
         target = (2 * place + 1) * int(ends[-1]) // (2 * places)

@@ -127,21 +127,24 @@ class Network:
         features, state = self._features(symbols, embedded, symbols.shape[1] - HISTORY, state)
         return embedded, features, state
 
-    def seen(self, symbols: Array, embedded: Array, features: Array) -> Iterator[SeenByOutput]:
-        """What the output layer of every plane sees in the frames after the first HISTORY."""
-        for plane, head in enumerate(self._heads):
+    def seen(
+        self, symbols: Array, embedded: Array, features: Array, planes: int | None = None
+    ) -> Iterator[SeenByOutput]:
+        """What the output layers of all planes, or of the first ones, see in the frames after the
+        first HISTORY."""
+        for plane, head in enumerate(self._heads[:planes]):
             yield seen_by_output(
                 *(self._ops, symbols, embedded, head.base(features), head.hidden, self._seen),
                 *(plane, HISTORY, symbols.shape[1] - HISTORY, self.none),
             )
 
     def priors(self, seen: Sequence[SeenByOutput]) -> Array:
-        """Steps below certainty, int16 (R, P, alphabet of symbols), of what the planes' outputs
-        see in R rows each."""
+        """Steps below certainty, int16 (R, P, alphabet of symbols), of what the outputs of all
+        planes, or of the first ones, see in R rows each."""
         ops, shape = self._ops, (len(seen[0].z), 1, self.geometry.symbols)
         parts = [
             ops.priors(of_plane.z, head.output, of_plane.candidates).reshape(shape)
-            for of_plane, head in zip(seen, self._heads, strict=True)
+            for of_plane, head in zip(seen, self._heads[: len(seen)], strict=True)
         ]
         return ops.concatenate(parts, 1)
 

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from ...errors import ModelMismatchError, ShapeError
 from ...integer import operations
 from ...models import Geometry, Model
+from ...models.middle import middle
 from .. import check_version
 from .batch import decode_batch, encode_batch
 from .network import Network
+from .surprisal import Surprisals, surprisals
 
 Tokens = npt.NDArray[np.uint16]
 _Item = TypeVar("_Item")
@@ -92,6 +94,23 @@ class NetworkPredictor:
 
         pairs = list(zip(payloads, frames, strict=True))
         return _batched(work, pairs, frames, self._batch)
+
+    def surprisals(self, tokens: Tokens, known: int, planes: int) -> list[Surprisals]:
+        """How much the symbols of some frames surprise the network, for each of the first planes.
+
+        tokens: uint16 (T, height, width, codebooks), the middle of frames, or all of them; the
+            first `known` frames (surprisal.py) are only looked at.
+        """
+        height, width = tokens.shape[1:3]
+        network, geometry = self.network, self.network.geometry
+        if (height, width) != (geometry.height, geometry.width):
+            network = network.once(
+                f"middle {height} x {width}",
+                lambda: Network(middle(network.model, height, width), self.ops),
+            )
+        with self.ops.running():
+            symbols = network.geometry.to_symbols(tokens)
+            return list(surprisals(network, self.ops, symbols, known, planes))
 
 
 def predictor_for(model: Model, backend: Backend) -> NetworkPredictor:

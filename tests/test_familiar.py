@@ -1,0 +1,248 @@
+"""Whether models know tokens: what networks are asked about, what they say, and what it means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backends import cuda
+from hypothesis import given
+from hypothesis import strategies as st
+from network_cases import FAMILIES, calm_tokens, noise, tiny_model
+
+from tokenzip.choosing import familiar
+from tokenzip.choosing.sample import Piece
+from tokenzip.coding.constants import SCORE_ONE
+from tokenzip.grid import TokenGrid
+from tokenzip.models import HISTORY, Geometry, Model
+from tokenzip.models.middle import middle, middle_of
+from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
+from tokenzip.predictors.network.surprisal import Surprisals
+
+#: Frames of several planes, of halves of tokens, of a long row, of a stream.
+SHAPES = [((3, 4), 20), ((2, 5, 3), 9), ((4,), 30), ((2, 3), 5000), ((40,), 11), ((), 50)]
+
+
+BACKENDS = ["numba", "torch-cpu", pytest.param("torch-cuda", marks=pytest.mark.gpu)]
+
+
+def backend(name: str) -> Backend:
+    if name != "numba":
+        pytest.importorskip("torch")
+    if name == "torch-cuda" and not cuda():
+        pytest.skip("there is no CUDA device")
+    return Backend(name.split("-")[0], name.partition("-")[2] or None)
+
+
+def as_sites(tokens: np.ndarray, alphabet: int) -> np.ndarray:
+    geometry = Geometry.of(tokens.shape[1:], alphabet)
+    shape = -1, geometry.height, geometry.width, geometry.codebooks
+    return tokens.reshape(shape).astype(np.uint16)
+
+
+class TestMiddle:
+    @given(sides=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data())
+    def test_is_in_the_middle(self, sides: tuple[int, int], data: st.DataObject) -> None:
+        part = [data.draw(st.integers(1, side)) for side in sides]
+        places = middle_of(Geometry(*sides, 1, 2), *part)
+        for place, side, size in zip(places, sides, part, strict=True):
+            assert place.stop - place.start == size and 0 <= place.start <= place.stop <= side
+            assert abs((place.start + place.stop) - side) <= 1
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_sites_keep_what_is_their_own(self, family: str) -> None:
+        model = tiny_model(family, (5, 6, 2), 9)
+        part = middle(model, 3, 2)
+        assert part.spec.geometry == Geometry(3, 2, 2, 9)
+        rows, columns = middle_of(model.spec.geometry, 3, 2)
+        for name, tensor in model.tensors.items():
+            expected = tensor
+            if name == "position" or name.endswith("site_bias"):
+                expected = tensor.reshape(5, 6, -1)[rows, columns].reshape(6, -1)
+            assert np.array_equal(part.tensors[name], expected)
+        assert middle(model, 5, 6).identity == model.identity
+
+
+class TestSurprisals:
+    """What networks say."""
+
+    @pytest.mark.parametrize("name", BACKENDS)
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("frame, alphabet", SHAPES)
+    def test_own_is_what_encoding_takes(
+        self, family: str, frame: tuple[int, ...], alphabet: int, name: str
+    ) -> None:
+        predictor = NetworkPredictor(tiny_model(family, frame, alphabet), backend(name))
+        tokens = calm_tokens((9, *frame), alphabet, calm=0.5).astype(np.uint16)
+        planes = predictor.network.geometry.planes
+        seen = predictor.surprisals(as_sites(tokens, alphabet), 0, planes)
+        own = sum(int(of_plane.own.sum()) for of_plane in seen) / SCORE_ONE
+        (payload,) = predictor.encode([tokens])
+        # Lengths of lanes, and 32 bits and a word of each, are not in the sum.
+        assert -0.02 * own <= 8 * len(payload) - own <= 0.02 * own + 32 * 8 * 4
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("frame, alphabet", SHAPES)
+    def test_frames_that_are_known_are_looked_at(
+        self, family: str, frame: tuple[int, ...], alphabet: int
+    ) -> None:
+        predictor = NetworkPredictor(tiny_model(family, frame, alphabet), Backend("numba"))
+        tokens = as_sites(calm_tokens((6, *frame), alphabet, calm=0.9), alphabet)
+        of_frame = tokens[0].size * (2 if predictor.network.geometry.split else 1)
+        for known in range(HISTORY + 1):
+            seen = predictor.surprisals(tokens, known, 99)
+            assert sum(len(of_plane.own) for of_plane in seen) == of_frame * (6 - known)
+        # These models like copies.
+        last = tokens[[0, 0]]
+        alone, after = (
+            sum(int(one.own.sum()) for one in predictor.surprisals(frames, known, 99))
+            for frames, known in ((last[:1], 0), (last, 1))
+        )
+        assert after < alone
+
+    @pytest.mark.parametrize("name", BACKENDS)
+    def test_the_middle_is_as_if_there_were_no_more(self, name: str) -> None:
+        for family in FAMILIES:
+            model = tiny_model(family, (5, 6), 9)
+            tokens = as_sites(calm_tokens((5, 2, 3), 9, calm=0.5), 9)
+            (whole,) = NetworkPredictor(model, backend(name)).surprisals(tokens, 1, 1)
+            alone = NetworkPredictor(middle(model, 2, 3), Backend("numba"))
+            (part,) = alone.surprisals(tokens, 1, 1)
+            for a, b in zip(whole, part, strict=True):
+                assert np.array_equal(a, b)
+
+    def test_others_and_what_is_new(self) -> None:
+        alphabet = 300
+        model = tiny_model("lstm", (3, 4, 2), alphabet)
+        predictor = NetworkPredictor(model, Backend("numba"))
+        tokens = as_sites(calm_tokens((7, 3, 4, 2), alphabet, calm=0.3), alphabet)
+        symbols = predictor.network.geometry.to_symbols(tokens)
+        seen = predictor.surprisals(tokens, 2, 2)
+        assert len(seen) == 2 and len(predictor.surprisals(tokens, 2, 1)) == 1
+        # As often as all others would have come there instead, in steps of four.
+        others = []
+        for symbol in range(0, alphabet, 4):
+            changed = tokens.copy()
+            changed[-1, 2, 3, 0] = symbol
+            others.append(int(predictor.surprisals(changed, 2, 2)[0].own[-1]))
+        assert int(seen[0].others[-1]) == sum(others) // len(others)
+        for plane, of_plane in enumerate(seen):
+            assert np.array_equal(of_plane.symbols, symbols[2:, :, plane].reshape(-1))
+            at = -1
+            for frame in range(2, 7):
+                for row in range(3):
+                    for column in range(4):
+                        at += 1
+                        around = []
+                        for back, down, right in model.spec.features.candidates:
+                            y, x = row + down, column + right
+                            if 0 <= y < 3 and 0 <= x < 4:
+                                around.append(symbols[frame - back, 4 * y + x, plane])
+                        own = symbols[frame, 4 * row + column, plane]
+                        assert bool(of_plane.new[at]) == (own not in around)
+
+
+def surprisals(symbols: list[int], bits: float, *, new: bool = True) -> Surprisals:
+    """Symbols that all surprise by so many bits less than others."""
+    size = len(symbols)
+    others = np.full(size, 20 * SCORE_ONE)
+    own = others - round(bits * SCORE_ONE)
+    return Surprisals(np.array(symbols, np.int64), own, others, np.full(size, new))
+
+
+class TestKnows:
+    """What that means."""
+
+    @given(count=st.integers(1, 500), twice=st.booleans())
+    def test_the_more_symbols_the_less_is_needed(self, count: int, twice: bool) -> None:
+        need = 1.2 * 10 / count**0.5
+        symbols = list(range(count)) * (1 + twice)
+        for bits, known in ((need + 0.02, True), (need - 0.02, False), (-3, False), (0, False)):
+            assert familiar.knows([[surprisals(symbols, bits)]], 1024) == known
+
+    def test_each_symbol_counts_once(self) -> None:
+        often = surprisals([1, 2, 3] * 300, 6)
+        assert not familiar.knows([[often]], 1024)
+        # Of another plane it is another, of another piece it is not.
+        assert not familiar.knows([[often]] * 3, 1024)
+        assert familiar.knows([[often] * 3], 1024)
+        # What one is liked, and another is not, is evened out.
+        both = [surprisals([1], 100), surprisals(list(range(2, 40)), -1)]
+        assert not familiar.knows([[one] for one in both], 1024)
+
+    def test_what_is_around_does_not_count(self) -> None:
+        copied = surprisals(list(range(200)), 15, new=False)
+        assert not familiar.knows([[copied]], 1024)
+        assert not familiar.knows([[copied, surprisals([], 0)]], 1024)
+        assert familiar.knows([[copied, surprisals(list(range(50)), 3)]], 1024)
+
+    def test_smaller_alphabets_need_fewer_bits(self) -> None:
+        some = surprisals(list(range(16)), 2)
+        assert familiar.knows([[some]], 16) and not familiar.knows([[some]], 1024)
+
+
+def piece(tokens: np.ndarray, alphabet: int = 1024) -> Piece:
+    grid = TokenGrid.of(tokens, alphabet)
+    return Piece(grid, grid.tokens, grid.tokens.size)
+
+
+class TestLiveliest:
+    """What networks are asked about."""
+
+    def test_where_the_most_changes(self) -> None:
+        tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
+        tokens[7:, :4] = noise((1, 4, 16), 1024, 2)
+        tokens[13:] = noise((1, 8, 16), 1024, 3)
+        frames, known = familiar._liveliest(piece(tokens), 128)
+        assert known == 1 and np.array_equal(frames[..., 0], tokens[12:14])
+        # Of the middle, where that is all there is to ask about.
+        frames, known = familiar._liveliest(piece(tokens[:13]), 70)
+        assert known == 1 and np.array_equal(frames[..., 0], tokens[6:8, :, 4:12])
+
+    def test_as_many_frames_as_have_these_symbols(self) -> None:
+        tokens = noise((200, 8), 1024)
+        tokens[:150] = tokens[0]
+        frames, known = familiar._liveliest(piece(tokens), 128)
+        assert known == 1 and frames.shape == (33, 1, 1, 8)  # of four planes
+        frames, known = familiar._liveliest(piece(tokens[190:]), 128)
+        assert known == 1 and np.array_equal(frames[:, 0, 0], tokens[190:])
+
+    def test_frames_that_stand_still_are_as_if_they_were_the_first(self) -> None:
+        tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
+        tokens[5, 0, :7] += 1
+        for some in (tokens, tokens[:1]):
+            frames, known = familiar._liveliest(piece(some), 128)
+            assert known == 0 and np.array_equal(frames[..., 0], tokens[:1])
+
+    @given(
+        frame=st.lists(st.integers(1, 70), min_size=0, max_size=3).filter(
+            lambda frame: np.prod(frame[:-1], dtype=int) * (frame or [1])[-1] <= 4096
+        ),
+        frames=st.integers(1, 5),
+        symbols=st.integers(familiar.LEAST_SYMBOLS, familiar.MOST_SYMBOLS),
+    )
+    def test_no_more_than_asked_for(self, frame: list[int], frames: int, symbols: int) -> None:
+        found, known = familiar._liveliest(piece(noise((frames, *frame), 1024)), symbols)
+        count, height, width, codebooks = found.shape
+        assert known < count <= frames
+        of_frame = height * width * min(codebooks, familiar.PLANES)
+        assert (count - known) * of_frame <= symbols
+
+
+def test_the_one_of_least_surprise() -> None:
+    tokens = calm_tokens((9, 3, 4), 40, calm=0.2)
+    pieces = [piece(tokens, 40), piece(tokens[4:], 40)]
+    models = [tiny_model("lstm", (3, 4), 40, seed) for seed in range(4)]
+    asked = {model.identity: NetworkPredictor(model, Backend("numba")) for model in models}
+
+    def predictor(model: Model) -> NetworkPredictor:
+        return asked[model.identity]
+
+    def bits(model: Model) -> int:
+        parts = [familiar._liveliest(one, 64) for one in pieces]
+        return sum(int(predictor(model).surprisals(*part, 1)[0].own.sum()) for part in parts)
+
+    for order in (models, models[::-1]):
+        found = familiar.most_familiar(pieces, order, predictor, symbols=64, any_of_them=True)
+        assert found is min(models, key=bits)
+        # At random they know nothing.
+        assert familiar.most_familiar(pieces, order, predictor, symbols=64) is None

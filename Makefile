@@ -100,9 +100,10 @@ results: $(LIGHT) peers
 		--title "encodec/val, 39 clips" --markdown out/results/3.md --plot out/results/encodec.png
 	$(PY) benchmarks/networks.py --only bits --only speed --only hybrid --only presets --markdown out/results/4.md
 	$(PY) benchmarks/defaults.py --markdown out/results/5.md
-	$(PY) benchmarks/choice.py --clips 6 --markdown out/results/6.md
+	$(PY) benchmarks/choice.py --clips 12 --markdown out/results/6.md
+	$(PY) benchmarks/familiar.py --markdown out/results/6b.md
 	{ echo "# Results"; echo; echo "Written by \`make results\`; do not edit by hand."; \
-		for part in 0 1 2 3 4 5 6 7; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
+		for part in 0 1 2 3 4 5 6 6b 7; do echo; cat out/results/$$part.md; done; } > benchmarks/RESULTS.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \

@@ -154,9 +154,9 @@ class TestKnows:
 
     @given(count=st.integers(1, 500), twice=st.booleans())
     def test_the_more_symbols_the_less_is_needed(self, count: int, twice: bool) -> None:
-        need = 1.2 * 10 / count**0.5
+        need = max(1.2 * 10 / count**0.5, 1)
         symbols = list(range(count)) * (1 + twice)
-        for bits, known in ((need + 0.02, True), (need - 0.02, False), (-3, False), (0, False)):
+        for bits, known in ((need + 0.06, True), (need - 0.06, False), (-3, False), (0, False)):
             assert familiar.knows([[surprisals(symbols, bits)]], 1024) == known
 
     def test_each_symbol_counts_once(self) -> None:
@@ -192,25 +192,25 @@ class TestLiveliest:
         tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
         tokens[7:, :4] = noise((1, 4, 16), 1024, 2)
         tokens[13:] = noise((1, 8, 16), 1024, 3)
-        frames, known = familiar._liveliest(piece(tokens), 128)
+        frames, known = familiar.liveliest(piece(tokens), 128)
         assert known == 1 and np.array_equal(frames[..., 0], tokens[12:14])
         # Of the middle, where that is all there is to ask about.
-        frames, known = familiar._liveliest(piece(tokens[:13]), 70)
+        frames, known = familiar.liveliest(piece(tokens[:13]), 70)
         assert known == 1 and np.array_equal(frames[..., 0], tokens[6:8, :, 4:12])
 
     def test_as_many_frames_as_have_these_symbols(self) -> None:
         tokens = noise((200, 8), 1024)
         tokens[:150] = tokens[0]
-        frames, known = familiar._liveliest(piece(tokens), 128)
+        frames, known = familiar.liveliest(piece(tokens), 128)
         assert known == 1 and frames.shape == (33, 1, 1, 8)  # of four planes
-        frames, known = familiar._liveliest(piece(tokens[190:]), 128)
+        frames, known = familiar.liveliest(piece(tokens[190:]), 128)
         assert known == 1 and np.array_equal(frames[:, 0, 0], tokens[190:])
 
     def test_frames_that_stand_still_are_as_if_they_were_the_first(self) -> None:
         tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
         tokens[5, 0, :7] += 1
         for some in (tokens, tokens[:1]):
-            frames, known = familiar._liveliest(piece(some), 128)
+            frames, known = familiar.liveliest(piece(some), 128)
             assert known == 0 and np.array_equal(frames[..., 0], tokens[:1])
 
     @given(
@@ -221,7 +221,7 @@ class TestLiveliest:
         symbols=st.integers(familiar.LEAST_SYMBOLS, familiar.MOST_SYMBOLS),
     )
     def test_no_more_than_asked_for(self, frame: list[int], frames: int, symbols: int) -> None:
-        found, known = familiar._liveliest(piece(noise((frames, *frame), 1024)), symbols)
+        found, known = familiar.liveliest(piece(noise((frames, *frame), 1024)), symbols)
         count, height, width, codebooks = found.shape
         assert known < count <= frames
         of_frame = height * width * min(codebooks, familiar.PLANES)
@@ -238,7 +238,7 @@ def test_the_one_of_least_surprise() -> None:
         return asked[model.identity]
 
     def bits(model: Model) -> int:
-        parts = [familiar._liveliest(one, 64) for one in pieces]
+        parts = [familiar.liveliest(one, 64) for one in pieces]
         return sum(int(predictor(model).surprisals(*part, 1)[0].own.sum()) for part in parts)
 
     for order in (models, models[::-1]):

@@ -10,6 +10,7 @@ one of other tokens. docs/design.md has the figures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,10 @@ PLANES = 4
 LOOK = 2048
 #: Where fewer than so many of them change, they are asked about as if nothing came before.
 _LEAST_CHANGES = 8
-#: Symbols are known if on average they surprise by this less, in hundredths of the bits of a
-#: symbol, over the square root of how many there are: for those of an alphabet of 1,024 they do so
-#: by 12 bits for one of them, and by 1.2 for 100.
-_LESS = 120
+#: Symbols are known if on average they surprise by so much less, in hundredths of the bits of a
+#: symbol, over the square root of how many there are, and by so much at least: of an alphabet of
+#: 1,024, one of them by 12 bits, 100 of them by 1.2 each, more than 144 by 1.
+_LESS, _LEAST = 120, 10
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -53,7 +54,7 @@ def most_familiar(
 
     symbols: of each piece that are asked about; any_of_them: of all models, known or not.
     """
-    asked = [_liveliest(piece, symbols) for piece in pieces]
+    asked = [liveliest(piece, symbols) for piece in pieces]
     found: list[tuple[int, bytes, Model]] = []
     for model in models:
         answers = [networks(model).surprisals(frames, known, PLANES) for frames, known in asked]
@@ -66,6 +67,18 @@ def most_familiar(
 
 def knows(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> bool:
     """Whether new symbols, of all planes of some pieces, surprise clearly less than any would."""
+    less, count = how_much_less(answers, alphabet)
+    return less > enough(count, alphabet)
+
+
+def enough(count: int, alphabet: int) -> int:
+    """How many steps less so many different symbols must surprise in sum to be known."""
+    hundredths = max(math.isqrt(_LESS**2 * count), _LEAST * count)
+    return hundredths * (alphabet - 1).bit_length() * SCORE_ONE // 100
+
+
+def how_much_less(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> tuple[int, int]:
+    """How many steps less the different ones of them surprise in sum, and how many these are."""
     names, less = [], []
     for answer in answers:
         for plane, seen in enumerate(answer):
@@ -77,12 +90,10 @@ def knows(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> bool:
     )
     by_symbol = np.zeros(len(different), np.int64)
     np.add.at(by_symbol, which, np.concatenate(less))
-    total = int((by_symbol // times).sum())
-    enough = _LESS * (alphabet - 1).bit_length() * SCORE_ONE
-    return total > 0 and (100 * total) ** 2 > enough**2 * len(different)
+    return int((by_symbol // times).sum()), len(different)
 
 
-def _liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
+def liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
     """Of the middle of the piece's frames, about so many symbols where the most of them change.
 
     Returns:

@@ -188,6 +188,12 @@ def _cases(data: Path, count: int) -> list[Case]:
                 cases.append(Case(f"{name}, {fewer} frames", short, [model]))
                 permuted = [other[clip] for clip in short]
                 cases.append(Case(f"{name}, {fewer} frames, permuted", permuted, [model]))
+    if (data / "drive/val.h5").is_file():
+        four = [drive, *_others(drive)]
+        short = [clip[:13] for clip in load_clips([str(data / "drive/val.h5")])[:count]]
+        cases.append(Case("drive, 13 frames, four models", short, four))
+        permuted = [other[clip] for clip in short]
+        cases.append(Case("drive, 13 frames, permuted, four models", permuted, four))
     found = sorted((data / "commavq").glob("train_*.npy"))
     if found:
         clips = load_clips([str(path) for path in found])
@@ -217,6 +223,13 @@ def _cases(data: Path, count: int) -> list[Case]:
         Case("constant", [np.full((300, 8, 16), 700)], bundled, default=True),
     ]
     return cases
+
+
+def _others(model: Model) -> list[Model]:
+    """The other models for such frames, those that come with tokenzip included."""
+    names = ("drive_lstm_small", "drive_conv3d_base")
+    there = [Model.load(HERE / "models" / f"{name}.safetensors") for name in names]
+    return there + [entry.load() for entry in entries() if entry.geometry == model.spec.geometry]
 
 
 def _fields(still: npt.NDArray[np.int64]) -> Clip:

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from ratio import load_clips
 
-from tokenzip.choosing import Chosen, familiar, trying
-from tokenzip.choosing.candidates import weight
+from tokenzip.choosing import Chosen, asking, familiar
+from tokenzip.choosing.candidates import OF_ASKING, weight
 from tokenzip.choosing.sample import sample
 from tokenzip.grid import TokenGrid
 from tokenzip.models import Geometry, Model
@@ -100,8 +100,9 @@ def measure(
         weights = (Chosen("adaptive"), Chosen("hybrid", model))
         geometry = Geometry.of(grid.frame, ALPHABET)
         fastest = min(weight(one, geometry) for one in weights)
-        places, symbols = trying.how_much_to_ask(part.size, [model] * models, fastest)
-        pieces = sample([grid], places * familiar.LOOK, None, places)
+        time = part.size * asking.PERCENT * fastest // 100 - OF_ASKING
+        places, symbols = asking.how_much_to_ask([model] * models, time)
+        pieces = sample([grid], places * asking.LOOK, None, places)
         answers = [
             predictor.surprisals(*familiar.liveliest(piece, symbols), familiar.PLANES)
             for piece in pieces

@@ -21,7 +21,8 @@ from make_fixtures import lively
 
 import tokenzip
 from tokenzip import codec
-from tokenzip.choosing import familiar, likely, trying
+from tokenzip.choosing import asking, familiar, likely, trying
+from tokenzip.choosing.asking import LEAST_SYMBOLS, MOST_SYMBOLS
 from tokenzip.choosing.candidates import (
     LEAST_FOR_MODEL,
     OF_ASKING,
@@ -29,7 +30,6 @@ from tokenzip.choosing.candidates import (
     weight,
     weight_of_question,
 )
-from tokenzip.choosing.familiar import LEAST_SYMBOLS, MOST_SYMBOLS
 from tokenzip.choosing.noise import is_noise
 from tokenzip.choosing.sample import PLACES, sample
 from tokenzip.errors import ModelMismatchError, OptionError
@@ -299,7 +299,7 @@ class TestFewTokens:
         assert blob == tokenzip.encode(tokens, model=knows, alphabet=MORE)
         assert len(blob) < len(tokenzip.encode(tokens, predictor="adaptive", alphabet=MORE))
         assert np.array_equal(tokenzip.decode(blob, model=knows), tokens)
-        assert trials == [24, 24]  # two frames
+        assert trials == [60, 60]  # five frames
 
     def test_where_none_knows_the_tokens(self, unknowing: Model, trials: list[int]) -> None:
         knows = knowing()
@@ -382,12 +382,13 @@ class TestSizeOfTheSample:
     @given(total=st.integers(1, 10**6), models=st.integers(1, 9), fastest=st.integers(1000, 10**5))
     def test_asking_is_bounded(self, total: int, models: int, fastest: int) -> None:
         asked = [tiny_model("lstm", FRAME, ALPHABET, coarse=True)] * models
-        places, symbols = trying.how_much_to_ask(total, asked, fastest)
+        time = total * asking.PERCENT * fastest // 100 - OF_ASKING
+        places, symbols = asking.how_much_to_ask(asked, time)
         assert 1 <= places <= PLACES and LEAST_SYMBOLS <= symbols <= MOST_SYMBOLS
         if (places, symbols) > (1, LEAST_SYMBOLS):
             fixed, each = weight_of_question(asked[0], familiar.PLANES)
-            takes = OF_ASKING + models * places * (fixed + symbols * each)
-            assert 100 * takes <= 15 * total * fastest
+            assert OF_ASKING + models * places * (fixed + symbols * each) <= time + OF_ASKING
+            assert 100 * (time + OF_ASKING) <= 15 * total * fastest
 
     @given(
         shapes=st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 8, 128])), max_size=5),

@@ -7,15 +7,17 @@ import pytest
 from backends import cuda
 from hypothesis import given
 from hypothesis import strategies as st
-from network_cases import FAMILIES, calm_tokens, noise, tiny_model
+from network_cases import FAMILIES, TINY, calm_tokens, noise, tiny_model
+from neural import random_spec
 
-from tokenzip.choosing import familiar
+from tokenzip.choosing import asking, familiar
 from tokenzip.choosing.sample import Piece
 from tokenzip.coding.constants import SCORE_ONE
 from tokenzip.grid import TokenGrid
 from tokenzip.models import HISTORY, Geometry, Model
+from tokenzip.models.blank import blank_model
 from tokenzip.models.middle import middle, middle_of
-from tokenzip.predictors.network.predictor import Backend, NetworkPredictor
+from tokenzip.predictors.network.predictor import Backend, NetworkPredictor, predictor_for
 from tokenzip.predictors.network.surprisal import Surprisals
 
 #: Frames of several planes, of halves of tokens, of a long row, of a stream.
@@ -218,7 +220,7 @@ class TestLiveliest:
             lambda frame: np.prod(frame[:-1], dtype=int) * (frame or [1])[-1] <= 4096
         ),
         frames=st.integers(1, 5),
-        symbols=st.integers(familiar.LEAST_SYMBOLS, familiar.MOST_SYMBOLS),
+        symbols=st.integers(asking.LEAST_SYMBOLS, asking.MOST_SYMBOLS),
     )
     def test_no_more_than_asked_for(self, frame: list[int], frames: int, symbols: int) -> None:
         found, known = familiar.liveliest(piece(noise((frames, *frame), 1024)), symbols)
@@ -228,21 +230,78 @@ class TestLiveliest:
         assert (count - known) * of_frame <= symbols
 
 
-def test_the_one_of_least_surprise() -> None:
-    tokens = calm_tokens((9, 3, 4), 40, calm=0.2)
-    pieces = [piece(tokens, 40), piece(tokens[4:], 40)]
-    models = [tiny_model("lstm", (3, 4), 40, seed) for seed in range(4)]
-    asked = {model.identity: NetworkPredictor(model, Backend("numba")) for model in models}
+class TestLatest:
+    def test_after_as_many_frames_as_can_be_known(self) -> None:
+        tokens = noise((20, 8, 16), 1024)
+        frames, known = familiar.latest(piece(tokens), 128)
+        assert known == HISTORY and np.array_equal(frames[..., 0], tokens[-HISTORY - 1 :])
+        frames, known = familiar.latest(piece(tokens[:3]), 128)
+        assert known == 2 and np.array_equal(frames[..., 0], tokens[:3])
+        frames, known = familiar.latest(piece(tokens[:1]), 64)
+        assert known == 0 and np.array_equal(frames[..., 0], tokens[:1, :, 4:12])
+        tokens = noise((90, 8), 1024)
+        frames, known = familiar.latest(piece(tokens), 128)
+        assert known == HISTORY and np.array_equal(frames[:, 0, 0], tokens[-HISTORY - 32 :])
 
-    def predictor(model: Model) -> NetworkPredictor:
-        return asked[model.identity]
 
-    def bits(model: Model) -> int:
-        parts = [familiar.liveliest(one, 64) for one in pieces]
-        return sum(int(predictor(model).surprisals(*part, 1)[0].own.sum()) for part in parts)
+class TestMostFamiliar:
+    """Of several models."""
 
-    for order in (models, models[::-1]):
-        found = familiar.most_familiar(pieces, order, predictor, symbols=64, any_of_them=True)
-        assert found is min(models, key=bits)
-        # At random they know nothing.
-        assert familiar.most_familiar(pieces, order, predictor, symbols=64) is None
+    FRAME, ALPHABET = (8, 16), 300
+
+    @pytest.fixture
+    def models(self) -> list[Model]:
+        return [knowing(self.FRAME, self.ALPHABET, 60 * number) for number in range(1, 5)]
+
+    def ask(
+        self, tokens: np.ndarray, models: list[Model], fastest: int | None, weight: int = 20_000
+    ) -> Model | None:
+        grid = TokenGrid.of(tokens, self.ALPHABET)
+        return asking.most_familiar(
+            *([grid], models, lambda one: predictor_for(one, Backend("numba"))),
+            [weight] * len(models),
+            fastest=fastest,
+            chunk_frames=None,
+        )
+
+    @pytest.mark.parametrize("frames", [2, 8, 30])
+    def test_is_the_one_of_those_that_know_that_expects_most(
+        self, models: list[Model], frames: int
+    ) -> None:
+        for symbols, best in ((55, 0), (115, 1), (175, 2), (300, None)):
+            tokens = noise((frames, *self.FRAME), symbols, frames)
+            for order in (models, models[::-1]):
+                found = self.ask(tokens, order, 10_000)
+                assert found is (None if best is None else models[best])
+                # If it has to be one of them, it is the same, and one is found anyhow.
+                assert self.ask(tokens, order, None) is models[3 if best is None else best]
+
+    def test_nobody_is_asked_twice_where_that_takes_too_long(
+        self, models: list[Model], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[int, ...]] = []
+        ask = NetworkPredictor.surprisals
+
+        def counted(self: NetworkPredictor, tokens: np.ndarray, *more: int) -> object:
+            asked.append(tokens.shape)
+            return ask(self, tokens, *more)
+
+        monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+        tokens = noise((8, *self.FRAME), 55)
+        assert self.ask(tokens, models, 1000, weight=2000) is models[0]
+        assert asked == [(2, 8, 8, 1)] * 4
+        asked.clear()
+        assert self.ask(tokens, models, 1000) is models[0]
+        assert asked[:4] == [(2, 8, 8, 1)] * 4
+        assert len(asked) % 4 == 0 and set(asked[4:]) == {(HISTORY + 1, 8, 16, 1)}
+
+
+def knowing(frame: tuple[int, ...], alphabet: int, symbols: int) -> Model:
+    """A model that knows nothing but that the first symbols are likelier than others."""
+    blank = blank_model(random_spec("lstm", frame, alphabet, **TINY))
+    name = "output.0"
+    bias, multiplier = (blank.tensors[f"{name}.{part}"].copy() for part in ("bias", "multiplier"))
+    bias[:symbols], multiplier[:] = 8 * 64, 1 << 20
+    shift = np.array(20, blank.tensors[f"{name}.shift"].dtype)
+    own = {f"{name}.bias": bias, f"{name}.multiplier": multiplier, f"{name}.shift": shift}
+    return Model(blank.spec, {**blank.tensors, **own}, {"made": "by hand"})

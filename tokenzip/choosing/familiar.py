@@ -11,27 +11,22 @@ one of other tokens. docs/design.md has the figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..coding.constants import SCORE_ONE
-from ..models import Geometry, Model
+from ..models import HISTORY, Geometry
 from ..models.middle import middle_of
 from .sample import Piece
 
 if TYPE_CHECKING:
-    from ..predictors.network.predictor import NetworkPredictor
     from ..predictors.network.surprisal import Surprisals
 
-#: Symbols that networks are asked about in one place: fewer mislead, more are not needed.
-LEAST_SYMBOLS, MOST_SYMBOLS = 32, 128
 #: Of so many planes only: each takes its time, and later codebooks tell less.
 PLANES = 4
-#: Tokens of a place that these are chosen from.
-LOOK = 2048
 #: Where fewer than so many of them change, they are asked about as if nothing came before.
 _LEAST_CHANGES = 8
 #: Symbols are known if on average they surprise by so much less, in hundredths of the bits of a
@@ -42,27 +37,9 @@ _LESS, _LEAST = 120, 10
 Tokens = npt.NDArray[np.uint16]
 
 
-def most_familiar(
-    pieces: Sequence[Piece],
-    models: Sequence[Model],
-    networks: Callable[[Model], NetworkPredictor],
-    *,
-    symbols: int,
-    any_of_them: bool = False,
-) -> Model | None:
-    """The model that the pieces surprise least, of those that know them.
-
-    symbols: of each piece that are asked about; any_of_them: of all models, known or not.
-    """
-    asked = [liveliest(piece, symbols) for piece in pieces]
-    found: list[tuple[int, bytes, Model]] = []
-    for model in models:
-        answers = [networks(model).surprisals(frames, known, PLANES) for frames, known in asked]
-        if any_of_them or knows(answers, model.spec.geometry.symbols):
-            own = sum(int(of_plane.own.sum()) for answer in answers for of_plane in answer)
-            found.append((own, model.identity, model))
-    # Of equals the order must not depend on names of files.
-    return min(found, key=lambda one: one[:2])[2] if found else None
+def surprise(answers: Sequence[Sequence[Surprisals]]) -> int:
+    """By how many steps all symbols, of all planes of some pieces, surprise."""
+    return sum(int(of_plane.own.sum()) for answer in answers for of_plane in answer)
 
 
 def knows(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> bool:
@@ -97,8 +74,29 @@ def liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
     """Of the middle of the piece's frames, about so many symbols where the most of them change.
 
     Returns:
-        uint16 (T, height, width, codebooks), and how many of the first frames are known already.
+        uint16 (T, height, width, codebooks), and how many of the first frames are known already:
+        one at most, for what comes and goes is new then.
     """
+    frames, count = _middle(piece, symbols)
+    changes = (frames[1:] != frames[:-1]).sum(axis=(1, 2, 3))
+    before = np.concatenate([[0], np.cumsum(changes)])
+    of_runs = before[count:] - before[:-count]
+    if int(of_runs.max(initial=0)) < _LEAST_CHANGES:
+        return frames[:count], 0
+    first = int(of_runs.argmax())
+    return frames[first : first + 1 + count], 1
+
+
+def latest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
+    """The same where the piece ends, after as many frames as a network can know."""
+    frames, count = _middle(piece, symbols)
+    known = min(HISTORY, len(frames) - count)
+    return frames[len(frames) - count - known :], known
+
+
+def _middle(piece: Piece, symbols: int) -> tuple[Tokens, int]:
+    """The middle of all frames, and how many of them have so many symbols together: not all, for
+    one should be known, unless there is only one."""
     geometry = Geometry.of(piece.grid.frame, piece.grid.alphabet)
     height, width = geometry.height, geometry.width
     frames = piece.tokens.reshape(-1, height, width, geometry.codebooks)
@@ -106,13 +104,5 @@ def liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
     while height * width > 1 and height * width * asked > symbols:
         height, width = (height // 2, width) if height >= width else (height, width // 2)
     rows, columns = middle_of(geometry, height, width)
-    frames = frames[:, rows, columns]
-    count = max(1, symbols // (height * width * asked))
-    changes = (frames[1:] != frames[:-1]).sum(axis=(1, 2, 3))
-    count = min(count, max(1, len(changes)))
-    before = np.concatenate([[0], np.cumsum(changes)])
-    of_runs = before[count:] - before[:-count]
-    if int(of_runs.max(initial=0)) < _LEAST_CHANGES:
-        return frames[:count], 0
-    first = int(of_runs.argmax())
-    return frames[first : first + count + 1], 1
+    count = max(1, min(symbols // (height * width * asked), len(frames) - 1))
+    return frames[:, rows, columns], count

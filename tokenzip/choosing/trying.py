@@ -3,7 +3,7 @@
 Every candidate codes the same parts of chunks, as it would code them in the blob. The model of the
 fewest bytes is taken if it beats the adaptive predictor, which has had less time to learn than it
 will have, by a margin. Where that would take too large a part of the time, networks are asked
-whether they know these tokens (familiar.py). Sizes are whole numbers that are the same on every
+whether they know these tokens (asking.py). Sizes are whole numbers that are the same on every
 machine, backend and number of threads, so the choice is, too. benchmarks/choice.py measures how
 good choices are, and what they cost.
 """
@@ -19,10 +19,10 @@ from ..blob import GIVEN, Candidate, Choice
 from ..grid import TokenGrid
 from ..models import Geometry, Model
 from ..predictors import HYBRID, Coder, CoderFactory
-from .candidates import OF_ASKING, Chosen, weight, weight_of_question
-from .familiar import LEAST_SYMBOLS, LOOK, MOST_SYMBOLS, PLANES, most_familiar
+from .asking import most_familiar
+from .candidates import Chosen, weight
 from .noise import is_noise
-from .sample import LEAST_FRAMES, PLACES, Piece, sample
+from .sample import LEAST_FRAMES, Piece, sample
 
 if TYPE_CHECKING:
     from ..predictors.network.predictor import NetworkPredictor
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 #: Trying takes about so many hundredths of the time that the fastest candidate takes, and 15 at
 #: most.
 PERCENT = 12
-#: The same of asking: fewer, for predictors take less for a few tokens than their weights say.
-PERCENT_OF_ASKING = 8
 #: Fewer tokens do not tell candidates apart by their bytes: on 512, from several places, of each of
 #: 32 clips of video and audio a model that fits saved 0.9 bits a token or more, and one that does
 #: not cost 0.16 or more. On 1,024 tokens of the beginnings, which may stand still, it seemed to
@@ -81,10 +79,12 @@ def choose(
     if tokens >= max(LEAST_SAMPLE, LEAST_FRAMES * largest.frame_tokens):
         pieces = sample(grids, min(tokens, MOST_SAMPLE), chunk_frames)
         return _cheapest(candidates, pieces, coding, numbers, solid, threads)
-    places, symbols = how_much_to_ask(total, models, min(weights))
-    pieces = sample(grids, places * LOOK, chunk_frames, places)
-    known = most_familiar(pieces, models, networks, symbols=symbols, any_of_them=not adaptive)
-    return next(one for one in candidates if one.model is known)
+    model = most_familiar(
+        *(grids, models, networks, weights[-len(models) :]),
+        fastest=min(weights) if adaptive else None,
+        chunk_frames=chunk_frames,
+    )
+    return next(one for one in candidates if one.model is model)
 
 
 def share(total: int, weights: Sequence[int], fastest: int) -> int:
@@ -93,15 +93,6 @@ def share(total: int, weights: Sequence[int], fastest: int) -> int:
     A weight is what a token takes; fastest: of the fastest candidate.
     """
     return total * PERCENT * fastest // (100 * sum(weights))
-
-
-def how_much_to_ask(total: int, models: Sequence[Model], fastest: int) -> tuple[int, int]:
-    """In how many places of `total` tokens to ask models, and about how many symbols in each."""
-    weights = [weight_of_question(model, PLANES) for model in models]
-    fixed, each = map(sum, zip(*weights, strict=True))
-    time = total * PERCENT_OF_ASKING * fastest // 100 - OF_ASKING
-    places = min(max(1, time // (fixed + MOST_SYMBOLS * each)), PLACES)
-    return places, min(max(LEAST_SYMBOLS, (time // places - fixed) // each), MOST_SYMBOLS)
 
 
 def margin(tokens: int) -> int:

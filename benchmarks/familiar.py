@@ -102,13 +102,13 @@ def measure(
         fastest = min(weight(one, geometry) for one in weights)
         time = part.size * asking.PERCENT * fastest // 100 - OF_ASKING
         places, symbols = asking.how_much_to_ask([model] * models, time)
-        pieces = sample([grid], places * asking.LOOK, None, places)
+        pieces = sample([grid], min(places * asking.LOOK, part.size), None, places)
         answers = [
-            predictor.surprisals(*familiar.liveliest(piece, symbols), familiar.PLANES)
+            predictor.surprisals(*familiar.liveliest(piece, symbols), familiar.CODEBOOKS)
             for piece in pieces
         ]
         fits = of == own and not renamed
-        less, count = familiar.how_much_less(answers, ALPHABET)
+        less, count = familiar.how_much_less(answers)
         scores[fits].append(less / max(1, familiar.enough(count, ALPHABET)))
         wrong[fits] += familiar.knows(answers, ALPHABET) != fits
     return [

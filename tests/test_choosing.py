@@ -22,7 +22,7 @@ from make_fixtures import lively
 import tokenzip
 from tokenzip import codec
 from tokenzip.choosing import asking, familiar, likely, trying
-from tokenzip.choosing.asking import LEAST_SYMBOLS, MOST_SYMBOLS
+from tokenzip.choosing.asking import LEAST_TOKENS, MOST_TOKENS
 from tokenzip.choosing.candidates import (
     LEAST_FOR_MODEL,
     OF_ASKING,
@@ -37,7 +37,7 @@ from tokenzip.grid import TokenGrid
 from tokenzip.models import Geometry, Model
 from tokenzip.models.blank import blank_model
 from tokenzip.models.bundled import Bundled
-from tokenzip.predictors.network.predictor import NetworkPredictor
+from tokenzip.predictors.network.predictor import Backend, NetworkPredictor, predictor_for
 
 FRAME, ALPHABET = (3, 4), 20
 #: Frames of which a sample that tells predictors apart is no large part.
@@ -80,9 +80,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         found.append(sum(piece.tokens.size for piece in pieces))
         return cost(factory, pieces, *options)
 
-    def asked(self: NetworkPredictor, tokens: np.ndarray, known: int, planes: int) -> Any:
+    def asked(self: NetworkPredictor, tokens: np.ndarray, known: int, codebooks: int) -> Any:
         found.append(tokens[known:].size)
-        return ask(self, tokens, known, planes)
+        return ask(self, tokens, known, codebooks)
 
     monkeypatch.setattr(trying, "_cost", counted)
     monkeypatch.setattr(NetworkPredictor, "surprisals", asked)
@@ -349,6 +349,41 @@ class TestFewTokens:
             assert tokenzip.inspect(other).model == models[1].identity
             assert "solid" in options or other == blob
 
+    def test_chunks_are_asked_about_as_they_are(self, trials: list[int]) -> None:
+        """Of one frame each, nothing is known before."""
+        tokens = favourites(self.FRAMES)
+        tokenzip.encode(tokens, model=[knowing()], alphabet=MORE, chunk_frames=1)
+        assert set(trials) == {12}
+
+    def test_what_it_may_take(self, unknowing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        models = sorted([unknowing, knowing()], key=lambda one: one.identity)
+        geometry = Geometry.of(FRAME, MORE)
+        given: list[tuple[Any, ...]] = []
+
+        def kept(*arguments: Any, fastest: int | None, chunk_frames: int | None) -> Model:
+            given.append((*arguments[1:], fastest))
+            return models[0]
+
+        monkeypatch.setattr(trying, "most_familiar", kept)
+        weights = [weight(Chosen("hybrid", model), geometry) for model in models]
+        for predictor, fastest in (
+            ("auto", weight(Chosen("adaptive"), geometry)),
+            ("hybrid", None),
+        ):
+            tokenzip.encode(favourites(50), model=models[::-1], alphabet=MORE, predictor=predictor)
+            asked, _, own, least = given.pop()
+            assert (asked, own, least) == (models, weights, fastest)
+            assert fastest is None or fastest < min(weights)
+
+    def test_as_many_networks_are_kept_as_there_are_to_choose_from(self) -> None:
+        models = [knowing(number) for number in range(20, 29)]
+        tokenzip.encode(favourites(50), model=models, alphabet=MORE)
+        first = [predictor_for(model, Backend()) for model in models]
+        tokenzip.encode(favourites(50), model=models, alphabet=MORE)
+        assert all(
+            predictor_for(model, Backend()) is one for model, one in zip(models, first, strict=True)
+        )
+
     def test_large_frames_are_asked_about_their_middle(self, trials: list[int]) -> None:
         large = tiny_model("lstm", (40, 40), 6, coarse=True)
         for frames in (1, 2, 12):
@@ -384,9 +419,9 @@ class TestSizeOfTheSample:
         asked = [tiny_model("lstm", FRAME, ALPHABET, coarse=True)] * models
         time = total * asking.PERCENT * fastest // 100 - OF_ASKING
         places, symbols = asking.how_much_to_ask(asked, time)
-        assert 1 <= places <= PLACES and LEAST_SYMBOLS <= symbols <= MOST_SYMBOLS
-        if (places, symbols) > (1, LEAST_SYMBOLS):
-            fixed, each = weight_of_question(asked[0], familiar.PLANES)
+        assert 1 <= places <= PLACES and LEAST_TOKENS <= symbols <= MOST_TOKENS
+        if (places, symbols) > (1, LEAST_TOKENS):
+            fixed, each = weight_of_question(asked[0], familiar.CODEBOOKS)
             assert OF_ASKING + models * places * (fixed + symbols * each) <= time + OF_ASKING
             assert 100 * (time + OF_ASKING) <= 15 * total * fastest
 

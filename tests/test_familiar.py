@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from backends import cuda
@@ -11,12 +14,12 @@ from network_cases import FAMILIES, TINY, calm_tokens, noise, tiny_model
 from neural import random_spec
 
 from tokenzip.choosing import asking, familiar
+from tokenzip.choosing.candidates import OF_ASKING
 from tokenzip.choosing.sample import Piece
 from tokenzip.coding.constants import SCORE_ONE
 from tokenzip.grid import TokenGrid
 from tokenzip.models import HISTORY, Geometry, Model
 from tokenzip.models.blank import blank_model
-from tokenzip.models.middle import middle, middle_of
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor, predictor_for
 from tokenzip.predictors.network.surprisal import Surprisals
 
@@ -45,23 +48,38 @@ class TestMiddle:
     @given(sides=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data())
     def test_is_in_the_middle(self, sides: tuple[int, int], data: st.DataObject) -> None:
         part = [data.draw(st.integers(1, side)) for side in sides]
-        places = middle_of(Geometry(*sides, 1, 2), *part)
+        places = Geometry(*sides, 1, 2).middle(*part)
         for place, side, size in zip(places, sides, part, strict=True):
             assert place.stop - place.start == size and 0 <= place.start <= place.stop <= side
             assert abs((place.start + place.stop) - side) <= 1
 
+    @pytest.mark.parametrize("name", BACKENDS)
     @pytest.mark.parametrize("family", FAMILIES)
-    def test_sites_keep_what_is_their_own(self, family: str) -> None:
+    @pytest.mark.parametrize("sides", [(3, 2), (1, 1), (5, 6), (2, 6)])
+    def test_networks_are_as_if_there_were_no_more(
+        self, family: str, sides: tuple[int, int], name: str
+    ) -> None:
         model = tiny_model(family, (5, 6, 2), 9)
-        part = middle(model, 3, 2)
-        assert part.spec.geometry == Geometry(3, 2, 2, 9)
-        rows, columns = middle_of(model.spec.geometry, 3, 2)
-        for name, tensor in model.tensors.items():
-            expected = tensor
-            if name == "position" or name.endswith("site_bias"):
-                expected = tensor.reshape(5, 6, -1)[rows, columns].reshape(6, -1)
-            assert np.array_equal(part.tensors[name], expected)
-        assert middle(model, 5, 6).identity == model.identity
+        height, width = sides
+        rows, columns = model.spec.geometry.middle(height, width)
+        tensors = {
+            name: tensor.reshape(5, 6, -1)[rows, columns].reshape(height * width, -1)
+            if name == "position" or name.endswith("site_bias")
+            else tensor
+            for name, tensor in model.tensors.items()
+        }
+        geometry = replace(model.spec.geometry, height=height, width=width)
+        alone = Model(replace(model.spec, geometry=geometry), tensors)
+        whole = NetworkPredictor(model, backend(name))
+        before = whole.encode([calm_tokens((4, 5, 6, 2), 9).astype(np.uint16)])
+        for frames in (5, 7):
+            tokens = as_sites(calm_tokens((frames, height, width, 2), 9, calm=0.5), 9)
+            found = whole.surprisals(tokens, 1, 2)
+            expected = NetworkPredictor(alone, Backend("numba")).surprisals(tokens, 1, 2)
+            for a, b in zip(found, expected, strict=True):
+                assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+        # And the whole is what it was.
+        assert whole.encode([calm_tokens((4, 5, 6, 2), 9).astype(np.uint16)]) == before
 
 
 class TestSurprisals:
@@ -75,8 +93,7 @@ class TestSurprisals:
     ) -> None:
         predictor = NetworkPredictor(tiny_model(family, frame, alphabet), backend(name))
         tokens = calm_tokens((9, *frame), alphabet, calm=0.5).astype(np.uint16)
-        planes = predictor.network.geometry.planes
-        seen = predictor.surprisals(as_sites(tokens, alphabet), 0, planes)
+        seen = predictor.surprisals(as_sites(tokens, alphabet), 0, 99)
         own = sum(int(of_plane.own.sum()) for of_plane in seen) / SCORE_ONE
         (payload,) = predictor.encode([tokens])
         # Lengths of lanes, and 32 bits and a word of each, are not in the sum.
@@ -101,16 +118,15 @@ class TestSurprisals:
         )
         assert after < alone
 
-    @pytest.mark.parametrize("name", BACKENDS)
-    def test_the_middle_is_as_if_there_were_no_more(self, name: str) -> None:
-        for family in FAMILIES:
-            model = tiny_model(family, (5, 6), 9)
-            tokens = as_sites(calm_tokens((5, 2, 3), 9, calm=0.5), 9)
-            (whole,) = NetworkPredictor(model, backend(name)).surprisals(tokens, 1, 1)
-            alone = NetworkPredictor(middle(model, 2, 3), Backend("numba"))
-            (part,) = alone.surprisals(tokens, 1, 1)
-            for a, b in zip(whole, part, strict=True):
-                assert np.array_equal(a, b)
+    def test_of_the_first_codebooks(self) -> None:
+        for frame, alphabet, codebooks, planes in (((2, 3, 6), 9, 4, 4), ((8,), 5000, 3, 6)):
+            predictor = NetworkPredictor(tiny_model("lstm", frame, alphabet), Backend("numba"))
+            tokens = as_sites(calm_tokens((4, *frame), alphabet), alphabet)
+            every = predictor.surprisals(tokens, 1, 99)
+            some = predictor.surprisals(tokens, 1, codebooks)
+            assert len(some) == planes < len(every) == predictor.network.geometry.planes
+            for a, b in zip(some, every[:planes], strict=True):
+                assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
     def test_others_and_what_is_new(self) -> None:
         alphabet = 300
@@ -156,7 +172,7 @@ class TestKnows:
 
     @given(count=st.integers(1, 500), twice=st.booleans())
     def test_the_more_symbols_the_less_is_needed(self, count: int, twice: bool) -> None:
-        need = max(1.2 * 10 / count**0.5, 1)
+        need = max(1.2 * 10 / count**0.5, 1.5)
         symbols = list(range(count)) * (1 + twice)
         for bits, known in ((need + 0.06, True), (need - 0.06, False), (-3, False), (0, False)):
             assert familiar.knows([[surprisals(symbols, bits)]], 1024) == known
@@ -164,9 +180,9 @@ class TestKnows:
     def test_each_symbol_counts_once(self) -> None:
         often = surprisals([1, 2, 3] * 300, 6)
         assert not familiar.knows([[often]], 1024)
-        # Of another plane it is another, of another piece it is not.
-        assert not familiar.knows([[often]] * 3, 1024)
-        assert familiar.knows([[often] * 3], 1024)
+        # Also of several planes and pieces.
+        assert not familiar.knows([[often]] * 30, 1024)
+        assert not familiar.knows([[often] * 30], 1024)
         # What one is liked, and another is not, is evened out.
         both = [surprisals([1], 100), surprisals(list(range(2, 40)), -1)]
         assert not familiar.knows([[one] for one in both], 1024)
@@ -176,6 +192,11 @@ class TestKnows:
         assert not familiar.knows([[copied]], 1024)
         assert not familiar.knows([[copied, surprisals([], 0)]], 1024)
         assert familiar.knows([[copied, surprisals(list(range(50)), 3)]], 1024)
+
+    def test_all_planes_and_pieces_surprise(self) -> None:
+        one, other = surprisals([1, 1, 2], 3), surprisals([5], 7, new=False)
+        steps = 3 * 17 * SCORE_ONE + 13 * SCORE_ONE
+        assert familiar.surprise([[one, other], [other]]) == steps + 13 * SCORE_ONE
 
     def test_smaller_alphabets_need_fewer_bits(self) -> None:
         some = surprisals(list(range(16)), 2)
@@ -207,10 +228,15 @@ class TestLiveliest:
         assert known == 1 and frames.shape == (33, 1, 1, 8)  # of four planes
         frames, known = familiar.liveliest(piece(tokens[190:]), 128)
         assert known == 1 and np.array_equal(frames[:, 0, 0], tokens[190:])
+        # What changes in other codebooks is of no interest.
+        tokens[:, :4] = 7
+        tokens[20:40, :4] = noise((20, 4), 1024)
+        frames, known = familiar.liveliest(piece(tokens), 64)
+        assert known == 1 and len(np.unique(frames[:, 0, 0, 0])) >= 15
 
     def test_frames_that_stand_still_are_as_if_they_were_the_first(self) -> None:
         tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
-        tokens[5, 0, :7] += 1
+        tokens[5, 0, :7] ^= 1
         for some in (tokens, tokens[:1]):
             frames, known = familiar.liveliest(piece(some), 128)
             assert known == 0 and np.array_equal(frames[..., 0], tokens[:1])
@@ -220,13 +246,13 @@ class TestLiveliest:
             lambda frame: np.prod(frame[:-1], dtype=int) * (frame or [1])[-1] <= 4096
         ),
         frames=st.integers(1, 5),
-        symbols=st.integers(asking.LEAST_SYMBOLS, asking.MOST_SYMBOLS),
+        symbols=st.integers(asking.LEAST_TOKENS, asking.MOST_TOKENS),
     )
     def test_no_more_than_asked_for(self, frame: list[int], frames: int, symbols: int) -> None:
         found, known = familiar.liveliest(piece(noise((frames, *frame), 1024)), symbols)
         count, height, width, codebooks = found.shape
         assert known < count <= frames
-        of_frame = height * width * min(codebooks, familiar.PLANES)
+        of_frame = height * width * min(codebooks, familiar.CODEBOOKS)
         assert (count - known) * of_frame <= symbols
 
 
@@ -287,13 +313,37 @@ class TestMostFamiliar:
             return ask(self, tokens, *more)
 
         monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+        models = models[:3]
         tokens = noise((8, *self.FRAME), 55)
         assert self.ask(tokens, models, 1000, weight=2000) is models[0]
-        assert asked == [(2, 8, 8, 1)] * 4
+        assert asked == [(2, 8, 8, 1)] * 3
         asked.clear()
-        assert self.ask(tokens, models, 1000) is models[0]
-        assert asked[:4] == [(2, 8, 8, 1)] * 4
-        assert len(asked) % 4 == 0 and set(asked[4:]) == {(HISTORY + 1, 8, 16, 1)}
+        # What has been spent counts: it is enough for the second question alone.
+        spent = OF_ASKING + asking.asking_takes(models, 1, asking.LEAST_TOKENS)
+        second = asking.asking_takes(models, 1, asking.MOST_TOKENS)
+        weight = 100 * (second + spent // 2) // (asking.PERCENT_IN_ALL * tokens.size)
+        assert self.ask(tokens, models, 1000, weight=weight) is models[0]
+        assert asked == [(2, 8, 8, 1)] * 3
+        asked.clear()
+        weight = 100 * (second + spent + spent // 4) // (asking.PERCENT_IN_ALL * tokens.size)
+        assert self.ask(tokens, models, 1000, weight=weight) is models[0]
+        assert asked[:3] == [(2, 8, 8, 1)] * 3
+        assert asked[3:] == [(HISTORY + 1, 8, 16, 1)] * 3
+
+    def test_only_those_that_know_are_asked_again(
+        self, models: list[Model], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[bytes] = []
+        ask = NetworkPredictor.surprisals
+
+        def counted(self: NetworkPredictor, *arguments: Any) -> object:
+            asked.append(self.network.model.identity)
+            return ask(self, *arguments)
+
+        monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+        assert self.ask(noise((8, *self.FRAME), 175), models[:3], 1000) is models[2]
+        times = [asked.count(model.identity) for model in models[:3]]
+        assert times[0] == 1 < times[1] == times[2]
 
 
 def knowing(frame: tuple[int, ...], alphabet: int, symbols: int) -> Model:

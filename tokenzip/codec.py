@@ -359,15 +359,11 @@ class Codec:
             assert callable(made)  # neither stored nor a network alone
             return made
 
-        def network(model: Model) -> NetworkPredictor:
-            from .predictors.network.predictor import NetworkPredictor
+        from .predictors.network.predictor import make_room
 
-            made = self._coding(model.spec.family, model)
-            assert isinstance(made, NetworkPredictor)
-            return made
-
+        make_room(len(models))
         return choose(
-            *(grids, models, coding, network),
+            *(grids, models, coding, self._network),
             numbers=_number,
             adaptive=adaptive,
             chunk_frames=self.chunk_frames,
@@ -411,10 +407,14 @@ class Codec:
             else:
                 network.check_parameters(parameters)
         # The hybrid spreads chunks over threads, a network alone its arithmetic.
-        threads = 1 if predictor == HYBRID else self.threads or 1
-        backend = network.Backend(self.backend, self.device, threads, self.batch)
-        found = network.predictor_for(model, backend)
-        return hybrid.coders(found, version) if predictor == HYBRID else found
+        if predictor == HYBRID:
+            return hybrid.coders(self._network(model), version)
+        return self._network(model, self.threads or 1)
+
+    def _network(self, model: Model, threads: int = 1) -> NetworkPredictor:
+        from .predictors.network.predictor import Backend, predictor_for
+
+        return predictor_for(model, Backend(self.backend, self.device, threads, self.batch))
 
 
 def _check_match(model: Model, grid: TokenGrid | GridInfo) -> None:

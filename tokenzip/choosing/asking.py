@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..grid import TokenGrid
 from ..models import HISTORY, Model
 from .candidates import OF_ASKING, weight_of_question
-from .familiar import PLANES, Tokens, knows, latest, liveliest, surprise
+from .familiar import CODEBOOKS, Tokens, knows, latest, liveliest, surprise
 from .sample import PLACES, sample
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: Asking those that do for which it is best is worth it if all together takes so many of what the
 #: hybrid with one takes.
 PERCENT, PERCENT_IN_ALL = 8, 15
-#: Symbols that networks are asked about in one place: fewer mislead, more are not needed.
-LEAST_SYMBOLS, MOST_SYMBOLS = 64, 128
+#: Tokens that networks are asked about in one place: fewer mislead, more are not needed.
+LEAST_TOKENS, MOST_TOKENS = 64, 128
 #: Tokens of a place that these are chosen from.
 LOOK = 2048
 
@@ -45,21 +45,21 @@ def most_familiar(
     total = sum(grid.tokens.size for grid in grids)
     known, spent = list(models), OF_ASKING
     if fastest is not None:
-        places, symbols = how_much_to_ask(models, total * PERCENT * fastest // 100 - spent)
-        pieces = sample(grids, places * LOOK, chunk_frames, places)
-        answers = _ask(models, networks, [liveliest(piece, symbols) for piece in pieces])
+        places, count = how_much_to_ask(models, total * PERCENT * fastest // 100 - spent)
+        pieces = sample(grids, min(places * LOOK, total), chunk_frames, places)
+        answers = _ask(models, networks, [liveliest(piece, count) for piece in pieces])
         known = [one for one in models if knows(answers[one], one.spec.geometry.symbols)]
         if len(known) < 2:
             return known[0] if known else None
-        spent += asking_takes(models, places, symbols)
+        spent += asking_takes(models, places, count)
     of_known = [own for model, own in zip(models, weights, strict=True) if model in known]
     time = total * PERCENT_IN_ALL * min(of_known) // 100 - spent
-    if fastest is None or time >= asking_takes(known, 1, MOST_SYMBOLS):
+    if fastest is None or time >= asking_takes(known, 1, MOST_TOKENS):
         places = _places(known, time)
         geometry = known[0].spec.geometry
-        frames = HISTORY + 1 + MOST_SYMBOLS // (geometry.sites * min(geometry.codebooks, PLANES))
+        frames = HISTORY + 1 + MOST_TOKENS // (geometry.sites * min(geometry.codebooks, CODEBOOKS))
         pieces = sample(grids, places * frames * geometry.frame_tokens, chunk_frames, places)
-        answers = _ask(known, networks, [latest(piece, MOST_SYMBOLS) for piece in pieces])
+        answers = _ask(known, networks, [latest(piece, MOST_TOKENS) for piece in pieces])
     # Of equals the order must not depend on names of files.
     return min(known, key=lambda one: (surprise(answers[one]), one.identity))
 
@@ -70,24 +70,24 @@ def _ask(
     parts: Sequence[tuple[Tokens, int]],
 ) -> dict[Model, list[list[Surprisals]]]:
     return {
-        model: [networks(model).surprisals(*part, PLANES) for part in parts] for model in models
+        model: [networks(model).surprisals(*part, CODEBOOKS) for part in parts] for model in models
     }
 
 
 def how_much_to_ask(models: Sequence[Model], time: int) -> tuple[int, int]:
-    """In how many places to ask models, and about how many symbols in each, within some time; at
+    """In how many places to ask models, and about how many tokens in each, within some time; at
     least in one about a few."""
     places = _places(models, time)
     fixed = asking_takes(models, 1, 0)
     each = asking_takes(models, 1, 1) - fixed
-    return places, min(max(LEAST_SYMBOLS, (time // places - fixed) // each), MOST_SYMBOLS)
+    return places, min(max(LEAST_TOKENS, (time // places - fixed) // each), MOST_TOKENS)
 
 
 def _places(models: Sequence[Model], time: int) -> int:
-    return min(max(1, time // asking_takes(models, 1, MOST_SYMBOLS)), PLACES)
+    return min(max(1, time // asking_takes(models, 1, MOST_TOKENS)), PLACES)
 
 
-def asking_takes(models: Sequence[Model], places: int, symbols: int) -> int:
-    """How long it takes to ask all of them about so many symbols in each of the places."""
-    weights = [weight_of_question(model, PLANES) for model in models]
-    return places * sum(fixed + symbols * each for fixed, each in weights)
+def asking_takes(models: Sequence[Model], places: int, tokens: int) -> int:
+    """How long it takes to ask all of them about so many tokens in each of the places."""
+    weights = [weight_of_question(model, CODEBOOKS) for model in models]
+    return places * sum(fixed + tokens * each for fixed, each in weights)

@@ -76,16 +76,16 @@ def weight(candidate: Chosen, geometry: Geometry) -> int:
     return _of_mixer(spec.geometry) + int(spec.macs["total"]) * _OF_THOUSAND_MACS // 1000
 
 
-def weight_of_question(model: Model, planes: int) -> tuple[int, int]:
-    """How long it takes to ask a model's network about symbols of the first planes: for however
+def weight_of_question(model: Model, codebooks: int) -> tuple[int, int]:
+    """How long it takes to ask a model's network about tokens of the first codebooks: for however
     few, and for each."""
     geometry, macs = model.spec.geometry, model.spec.macs
-    planes = min(planes, geometry.planes)
-    of_symbol = macs["body"] * geometry.codebooks / planes
-    of_symbol += (macs["head"] + macs["output"]) * geometry.codebooks / geometry.planes
+    asked = min(codebooks, geometry.codebooks)
+    planes = asked * geometry.planes // geometry.codebooks
+    of_token = int(macs["body"] * geometry.codebooks) // asked + int(macs["head"] + macs["output"])
     return (
         _OF_QUESTION + _OF_PLANE * planes,
-        _OF_NETWORK + int(of_symbol) * _OF_THOUSAND_MACS // 2000,
+        _OF_NETWORK * planes // asked + of_token * _OF_THOUSAND_MACS // 2000,
     )
 
 

@@ -3,9 +3,9 @@
 Where a symbol comes that nothing around it has, a network that was trained on such tokens expected
 it more than others, and any other network did not. So every such symbol is asked for how much less
 it surprises than any other would have in its place. That does not depend on what repeats, and how
-often, which is alike in most tokens. Of 128 tokens of video and audio it was 1.5 to 20 bits a
-symbol if the model fits, and around 0, with the more chance the fewer symbols there were, if it is
-one of other tokens. docs/design.md has the figures.
+often, which is alike in most tokens. Of 128 tokens of video and audio it was 2 to 20 bits a symbol
+if the model fits, and within 1 of 0 if it is one of other tokens, or 4 where there were only a few
+such symbols. benchmarks/familiar.py measures it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ import numpy.typing as npt
 
 from ..coding.constants import SCORE_ONE
 from ..models import HISTORY, Geometry
-from ..models.middle import middle_of
 from .sample import Piece
 
 if TYPE_CHECKING:
     from ..predictors.network.surprisal import Surprisals
 
-#: Of so many planes only: each takes its time, and later codebooks tell less.
-PLANES = 4
+#: Networks are asked about so many codebooks only: each takes its time, and later ones tell less.
+CODEBOOKS = 4
 #: Where fewer than so many of them change, they are asked about as if nothing came before.
 _LEAST_CHANGES = 8
 #: Symbols are known if on average they surprise by so much less, in hundredths of the bits of a
 #: symbol, over the square root of how many there are, and by so much at least: of an alphabet of
-#: 1,024, one of them by 12 bits, 100 of them by 1.2 each, more than 144 by 1.
-_LESS, _LEAST = 120, 10
+#: 1,024, one of them by 12 bits, 16 of them by 3 each, more than 64 by 1.5.
+_LESS, _LEAST = 120, 15
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -44,7 +43,7 @@ def surprise(answers: Sequence[Sequence[Surprisals]]) -> int:
 
 def knows(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> bool:
     """Whether new symbols, of all planes of some pieces, surprise clearly less than any would."""
-    less, count = how_much_less(answers, alphabet)
+    less, count = how_much_less(answers)
     return less > enough(count, alphabet)
 
 
@@ -54,31 +53,28 @@ def enough(count: int, alphabet: int) -> int:
     return hundredths * (alphabet - 1).bit_length() * SCORE_ONE // 100
 
 
-def how_much_less(answers: Sequence[Sequence[Surprisals]], alphabet: int) -> tuple[int, int]:
+def how_much_less(answers: Sequence[Sequence[Surprisals]]) -> tuple[int, int]:
     """How many steps less the different ones of them surprise in sum, and how many these are."""
-    names, less = [], []
-    for answer in answers:
-        for plane, seen in enumerate(answer):
-            names.append((plane * alphabet + seen.symbols)[seen.new])
-            less.append((seen.others - seen.own)[seen.new])
-    # Each symbol counts once, for a network may like a few by chance, and they may come often.
-    different, which, times = np.unique(
-        np.concatenate(names), return_inverse=True, return_counts=True
-    )
+    seen = [of_plane for answer in answers for of_plane in answer]
+    symbols = np.concatenate([one.symbols[one.new] for one in seen])
+    less = np.concatenate([(one.others - one.own)[one.new] for one in seen])
+    # Each symbol counts once, for a network may like a few by chance, and they may come often, and
+    # in several codebooks.
+    different, which, times = np.unique(symbols, return_inverse=True, return_counts=True)
     by_symbol = np.zeros(len(different), np.int64)
-    np.add.at(by_symbol, which, np.concatenate(less))
+    np.add.at(by_symbol, which, less)
     return int((by_symbol // times).sum()), len(different)
 
 
-def liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
-    """Of the middle of the piece's frames, about so many symbols where the most of them change.
+def liveliest(piece: Piece, tokens: int) -> tuple[Tokens, int]:
+    """Of the middle of the piece's frames, about so many tokens where the most of them change.
 
     Returns:
         uint16 (T, height, width, codebooks), and how many of the first frames are known already:
         one at most, for what comes and goes is new then.
     """
-    frames, count = _middle(piece, symbols)
-    changes = (frames[1:] != frames[:-1]).sum(axis=(1, 2, 3))
+    frames, count = _middle(piece, tokens)
+    changes = (frames[1:] != frames[:-1])[..., :CODEBOOKS].sum(axis=(1, 2, 3))
     before = np.concatenate([[0], np.cumsum(changes)])
     of_runs = before[count:] - before[:-count]
     if int(of_runs.max(initial=0)) < _LEAST_CHANGES:
@@ -87,22 +83,22 @@ def liveliest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
     return frames[first : first + 1 + count], 1
 
 
-def latest(piece: Piece, symbols: int) -> tuple[Tokens, int]:
+def latest(piece: Piece, tokens: int) -> tuple[Tokens, int]:
     """The same where the piece ends, after as many frames as a network can know."""
-    frames, count = _middle(piece, symbols)
+    frames, count = _middle(piece, tokens)
     known = min(HISTORY, len(frames) - count)
     return frames[len(frames) - count - known :], known
 
 
-def _middle(piece: Piece, symbols: int) -> tuple[Tokens, int]:
-    """The middle of all frames, and how many of them have so many symbols together: not all, for
-    one should be known, unless there is only one."""
+def _middle(piece: Piece, tokens: int) -> tuple[Tokens, int]:
+    """The middle of all frames, and how many of them have so many tokens of the codebooks asked
+    about: not all, for one should be known, unless there is only one."""
     geometry = Geometry.of(piece.grid.frame, piece.grid.alphabet)
     height, width = geometry.height, geometry.width
     frames = piece.tokens.reshape(-1, height, width, geometry.codebooks)
-    asked = min(geometry.codebooks, PLANES)
-    while height * width > 1 and height * width * asked > symbols:
+    asked = min(geometry.codebooks, CODEBOOKS)
+    while height * width > 1 and height * width * asked > tokens:
         height, width = (height // 2, width) if height >= width else (height, width // 2)
-    rows, columns = middle_of(geometry, height, width)
-    count = max(1, min(symbols // (height * width * asked), len(frames) - 1))
+    rows, columns = geometry.middle(height, width)
+    count = max(1, min(tokens // (height * width * asked), len(frames) - 1))
     return frames[:, rows, columns], count

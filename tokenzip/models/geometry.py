@@ -84,6 +84,11 @@ class Geometry:
     def frame_tokens(self) -> int:
         return self.sites * self.codebooks
 
+    def middle(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of the middle height x width sites."""
+        top, left = (self.height - height) // 2, (self.width - width) // 2
+        return slice(top, top + height), slice(left, left + width)
+
     def to_symbols(self, tokens: npt.NDArray[np.uint16]) -> npt.NDArray[np.int32]:
         """Tokens (T, *frame) to symbols int32 (T, sites, planes)."""
         flat = tokens.reshape(len(tokens), self.sites, self.codebooks).astype(np.int32)

@@ -6,13 +6,14 @@ and the state after these T frames. States are tuples of arrays whose first axis
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
 
 from ...integer import LARGEST
 from ...integer.layers import Places
-from ...models import CONV_SPACE, CONV_TIMES, Model
+from ...models import CONV_SPACE, CONV_TIMES, Geometry, Model
 from ...models.parts import layer
 from ...models.steps import neighbour_sites
 
@@ -23,6 +24,9 @@ State = tuple[Array, ...]
 class Body(Protocol):
     #: Layers, places and tables by name, in a backend's arrays.
     parts: dict[str, Any]
+
+    def of(self, geometry: Geometry) -> Body:
+        """The same layers for frames of other sites."""
 
     def begin(self, clips: int) -> State:
         """The state before the first frame."""
@@ -47,6 +51,11 @@ class Lstm:
         self._layer = ops.layer(layer(model.tensors, "lstm"))
         self._tables = _tables(model, ops)
         self.parts = {"lstm": self._layer, **_by_name(self._tables)}
+
+    def of(self, geometry: Geometry) -> Lstm:
+        other = copy(self)
+        other._sites = geometry.sites
+        return other
 
     def begin(self, clips: int) -> State:
         shape = (clips * self._sites, self._width)
@@ -79,20 +88,27 @@ class Conv3d:
     def __init__(self, model: Model, ops: Any) -> None:
         spec = model.spec
         self._ops = ops
-        self._sites, self._width = spec.geometry.sites, spec.state
+        self._width = spec.state
         self._layers = {
             name: ops.layer(layer(model.tensors, name))
             for name in ("window", "time_near", "squeeze", "space", "time_far")
         }
         self._tables = _tables(model, ops)
-        places = list(CONV_SPACE)
-        site = neighbour_sites(spec.geometry, places)
-        self._around = ops.places(Places.around(places, site, spec.geometry.sites))
         near, far = (ops.array(np.array(times, np.int64)) for times in CONV_TIMES)
-        self.parts = {
-            **{**self._layers, "near": near, "far": far, "around": self._around},
-            **_by_name(self._tables),
-        }
+        self.parts = {**self._layers, "near": near, "far": far, **_by_name(self._tables)}
+        self._look_at(spec.geometry)
+
+    def _look_at(self, geometry: Geometry) -> None:
+        places = list(CONV_SPACE)
+        site = neighbour_sites(geometry, places)
+        self._sites = geometry.sites
+        self._around = self._ops.places(Places.around(places, site, geometry.sites))
+        self.parts = {**self.parts, "around": self._around}
+
+    def of(self, geometry: Geometry) -> Conv3d:
+        other = copy(self)
+        other._look_at(geometry)
+        return other
 
     def begin(self, clips: int) -> State:
         return tuple(

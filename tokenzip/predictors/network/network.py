@@ -34,13 +34,20 @@ class Network:
     """
 
     def __init__(self, model: Model, ops: Any) -> None:
-        spec = model.spec
-        self._ops, self.model, self.geometry = ops, model, spec.geometry
-        self.none = spec.geometry.symbols
-        self._planes = spec.geometry.planes
+        self._ops, self.model = ops, model
+        self.none = model.spec.geometry.symbols
+        self._planes = model.spec.geometry.planes
         self._embedding = ops.array(model.tensors["embedding"])
-        self._position = ops.array(model.tensors["position"])
-        everywhere = _Around(model.spec, np.arange(spec.geometry.sites))
+        self._body = body(model, ops)
+        self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
+        self._kept: dict[str, Any] = {}
+        self._look_at(model.spec, slice(None))
+
+    def _look_at(self, spec: Spec, sites: Any) -> None:
+        """Be for frames of this spec, whose sites are these of the model's."""
+        ops, self._spec, self.geometry = self._ops, spec, spec.geometry
+        self._position = ops.array(self.model.tensors["position"][sites])
+        everywhere = _Around(spec, np.arange(spec.geometry.sites))
         places = everywhere.places
         self._window = ops.places(places(spec.features.window))
         self._past = tuple(
@@ -52,9 +59,21 @@ class Network:
             pairs=(ops.places(a), ops.places(b)),
             candidates=ops.places(places(spec.features.candidates)),
         )
-        self._body = body(model, ops)
-        self._heads = [_Head(model, plane, ops) for plane in range(self._planes)]
-        self._kept: dict[str, Any] = {}
+
+    def middle(self, height: int, width: int) -> Network:
+        """The network for the middle height x width sites of frames, not more than these have; it
+        sees nothing beyond. Layers are shared. It encodes only."""
+        geometry = self.geometry
+        grid = np.arange(geometry.sites).reshape(geometry.height, geometry.width)
+        sites = grid[geometry.middle(height, width)].reshape(-1)
+        part = replace(geometry, height=height, width=width)
+        other = copy(self)
+        for made_once in ("decoder", "frame"):
+            other.__dict__.pop(made_once, None)
+        other._look_at(replace(self.model.spec, geometry=part), sites)
+        other._body = self._body.of(part)
+        other._heads = [head.of(sites) for head in self._heads]
+        return other
 
     # Both ways
 
@@ -174,7 +193,7 @@ class Network:
         """The backend's head, made only where something is decoded."""
         waves = wavefronts(self.geometry)
         order = np.concatenate(waves)
-        around = _Around(self.model.spec, order)
+        around = _Around(self._spec, order)
         head = Head(
             table=self.model.tensors["embedding"],
             hidden=tuple(head.hidden_layer for head in self._heads),
@@ -277,6 +296,13 @@ class _Head:
         self.hidden_layer = _part(whole, slice(state, None), np.zeros_like(whole.bias))
         self.hidden = self._ops.layer(self.hidden_layer)
         self.of_body = self._body, self._site_bias
+
+    def of(self, sites: Any) -> _Head:
+        """This head for these of its sites."""
+        other = copy(self)
+        other._site_bias = self._ops.contiguous(self._site_bias[sites])
+        other.of_body = other._body, other._site_bias
+        return other
 
     def with_weight(self, weight: npt.NDArray[np.int8]) -> _Head:
         """This head with another weight of the hidden layer."""

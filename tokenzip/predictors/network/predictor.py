@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ...errors import ModelMismatchError, ShapeError
 from ...integer import operations
 from ...models import Geometry, Model
-from ...models.middle import middle
 from .. import check_version
 from .batch import decode_batch, encode_batch
 from .network import Network
@@ -68,6 +67,7 @@ class NetworkPredictor:
         self.ops = operations(backend.name, backend.device, backend.threads)
         self.network = Network(model, self.ops)
         cuda = str(getattr(self.ops, "device", "cpu")).startswith("cuda")
+        self._middles: dict[tuple[int, ...], Network] = {}
         self._batch = backend.batch or (_BATCH_CUDA if cuda else _BATCH[self.ops.name])
 
     def parameters(self) -> bytes:
@@ -95,21 +95,22 @@ class NetworkPredictor:
         pairs = list(zip(payloads, frames, strict=True))
         return _batched(work, pairs, frames, self._batch)
 
-    def surprisals(self, tokens: Tokens, known: int, planes: int) -> list[Surprisals]:
-        """How much the symbols of some frames surprise the network, for each of the first planes.
+    def surprisals(self, tokens: Tokens, known: int, codebooks: int) -> list[Surprisals]:
+        """How much the symbols of some frames surprise the network, plane by plane.
 
-        tokens: uint16 (T, height, width, codebooks), the middle of frames, or all of them; the
-            first `known` frames (surprisal.py) are only looked at.
+        Args:
+            tokens: uint16 (T, height, width, codebooks), the middle of frames, or all of them.
+            known: first frames that are only looked at (surprisal.py).
+            codebooks: which are of interest, the first ones.
         """
-        height, width = tokens.shape[1:3]
-        network, geometry = self.network, self.network.geometry
-        if (height, width) != (geometry.height, geometry.width):
-            network = network.once(
-                f"middle {height} x {width}",
-                lambda: Network(middle(network.model, height, width), self.ops),
-            )
+        part = tokens.shape[1:3]
+        if part not in self._middles:
+            self._middles[part] = self.network.middle(*part)
+        network = self._middles[part]
+        geometry = network.geometry
+        planes = codebooks * geometry.planes // geometry.codebooks
         with self.ops.running():
-            symbols = network.geometry.to_symbols(tokens)
+            symbols = geometry.to_symbols(tokens)
             return list(surprisals(network, self.ops, symbols, known, planes))
 
 
@@ -119,13 +120,20 @@ def predictor_for(model: Model, backend: Backend) -> NetworkPredictor:
     with _lock:
         found = _kept.pop(key, None) or NetworkPredictor(model, backend)
         _kept[key] = found
-        while len(_kept) > _KEPT:
+        while len(_kept) > _room:
             _kept.popitem(last=False)
     return found
 
 
+def make_room(predictors: int) -> None:
+    """Keep so many from now on: for calls that choose from as many models."""
+    global _room
+    _room = max(_room, predictors)
+
+
 _kept: OrderedDict[Any, NetworkPredictor] = OrderedDict()
 _lock = Lock()
+_room = _KEPT
 
 
 def _forget() -> None:

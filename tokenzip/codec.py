@@ -359,9 +359,10 @@ class Codec:
             assert callable(made)  # neither stored nor a network alone
             return made
 
-        from .predictors.network.predictor import make_room
+        if models:
+            from .predictors.network.predictor import make_room
 
-        make_room(len(models))
+            make_room(len(models))
         return choose(
             *(grids, models, coding, self._network),
             numbers=_number,

@@ -414,6 +414,19 @@ class TestSizeOfTheSample:
         assert 0 <= tokens <= total
         assert 100 * tokens * sum(weights) <= 15 * total * min(weights)
 
+    def test_questions_of_larger_networks_take_longer(self) -> None:
+        def takes(*arguments: Any, **sizes: int) -> tuple[int, int]:
+            return weight_of_question(tiny_model("lstm", *arguments, **sizes), 4)
+
+        fixed, each = takes(FRAME, ALPHABET)
+        assert takes(FRAME, ALPHABET, state=400)[1] > 2 * each
+        assert takes(FRAME, 4000, hidden=100)[1] > 2 * each
+        # Of more than four codebooks the body is for all of them.
+        assert takes((4,), ALPHABET)[0] == takes((32,), ALPHABET)[0] > fixed
+        assert takes((4,), ALPHABET)[1] < takes((32,), ALPHABET)[1]
+        # Halves of tokens are two symbols.
+        assert takes(FRAME, 5000)[0] > takes(FRAME, 4000)[0]
+
     @given(total=st.integers(1, 10**6), models=st.integers(1, 9), fastest=st.integers(1000, 10**5))
     def test_asking_is_bounded(self, total: int, models: int, fastest: int) -> None:
         asked = [tiny_model("lstm", FRAME, ALPHABET, coarse=True)] * models

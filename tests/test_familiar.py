@@ -230,13 +230,14 @@ class TestLiveliest:
         assert known == 1 and np.array_equal(frames[:, 0, 0], tokens[190:])
         # What changes in other codebooks is of no interest.
         tokens[:, :4] = 7
-        tokens[20:40, :4] = noise((20, 4), 1024)
+        tokens[20:40, :3] = noise((20, 3), 1024)
         frames, known = familiar.liveliest(piece(tokens), 64)
         assert known == 1 and len(np.unique(frames[:, 0, 0, 0])) >= 15
 
     def test_frames_that_stand_still_are_as_if_they_were_the_first(self) -> None:
         tokens = np.repeat(noise((1, 8, 16), 1024), 20, axis=0)
         tokens[5, 0, :7] ^= 1
+        tokens[-1, 0, :2] ^= 1
         for some in (tokens, tokens[:1]):
             frames, known = familiar.liveliest(piece(some), 128)
             assert known == 0 and np.array_equal(frames[..., 0], tokens[:1])
@@ -280,12 +281,17 @@ class TestMostFamiliar:
         return [knowing(self.FRAME, self.ALPHABET, 60 * number) for number in range(1, 5)]
 
     def ask(
-        self, tokens: np.ndarray, models: list[Model], fastest: int | None, weight: int = 20_000
+        self,
+        tokens: np.ndarray,
+        models: list[Model],
+        fastest: int | None,
+        weight: int = 20_000,
+        weights: list[int] | None = None,
     ) -> Model | None:
         grid = TokenGrid.of(tokens, self.ALPHABET)
         return asking.most_familiar(
             *([grid], models, lambda one: predictor_for(one, Backend("numba"))),
-            [weight] * len(models),
+            weights or [weight] * len(models),
             fastest=fastest,
             chunk_frames=None,
         )
@@ -330,6 +336,20 @@ class TestMostFamiliar:
         assert asked[:3] == [(2, 8, 8, 1)] * 3
         assert asked[3:] == [(HISTORY + 1, 8, 16, 1)] * 3
 
+    def test_places_differ(self, models: list[Model], monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[bytes] = []
+        ask = NetworkPredictor.surprisals
+
+        def counted(self: NetworkPredictor, tokens: np.ndarray, *more: int) -> object:
+            asked.append(tokens.tobytes())
+            return ask(self, tokens, *more)
+
+        monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+        for fastest in (10_000, None):
+            self.ask(noise((24, *self.FRAME), 55), models[:1] * 2, fastest)
+            assert len(set(asked)) * 2 == len(asked) and len(asked) > 2
+            asked.clear()
+
     def test_only_those_that_know_are_asked_again(
         self, models: list[Model], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -341,7 +361,9 @@ class TestMostFamiliar:
             return ask(self, *arguments)
 
         monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
-        assert self.ask(noise((8, *self.FRAME), 175), models[:3], 1000) is models[2]
+        tokens = noise((8, *self.FRAME), 175)
+        # Nor does it matter how long the other takes.
+        assert self.ask(tokens, models[:3], 1000, weights=[1, 20_000, 20_000]) is models[2]
         times = [asked.count(model.identity) for model in models[:3]]
         assert times[0] == 1 < times[1] == times[2]
 

@@ -6,10 +6,10 @@
 
 For each data set, with the models that encode is given to choose from: how many clips each
 candidate was chosen for, bits a token, the same if for every clip the best single candidate had
-been known beforehand, the excess over that (in sum, and of the worst clip), and the share of the
-encoding's CPU time that went into trying. "permuted": the same tokens under other numbers, to which
-the model does not fit. "tokens tried": by predictors, as far as blobs say it (of few tokens,
-networks alone are asked). Every blob is decoded and compared.
+been known beforehand, the excess over that (in sum, and of the worst clip), the share of the encoding's
+CPU time that went into trying, and how much that was for a clip. "permuted": the same tokens under
+other numbers, to which the model does not fit. "tokens tried": by predictors, as far as blobs say
+it (of few tokens, networks alone are asked). Every blob is decoded and compared.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ratio import load_clips
+from tables import Table
 
 import tokenzip
 from tokenzip import codec
@@ -62,11 +63,12 @@ class Row:
     best: int
     worst: float
     share: float
+    each: float
     tried: float
 
     COLUMNS = (
         "data", "clips", "chosen", "bits/token", "best single", "excess", "worst clip", "CPU share",
-        "tokens tried",
+        "of a clip", "tokens tried",
     )  # fmt: skip
 
     def cells(self) -> list[str]:
@@ -79,6 +81,7 @@ class Row:
             f"{100 * (self.bytes / self.best - 1):+.2f} %",
             f"{100 * self.worst:+.2f} %",
             f"{100 * self.share:.1f} %",
+            f"{1000 * self.each:.2f} ms",
             f"{100 * self.tried:.1f} %",
         ]
 
@@ -91,21 +94,15 @@ def main(arguments: list[str] | None = None) -> int:
         cases = [Case(" ".join(options.files), load_clips(options.files, options.clips), models)]
     else:
         cases = _cases(Path(options.data), options.clips)
-    lines = [_line(Row.COLUMNS), _line(["---"] * len(Row.COLUMNS))]
-    print(*lines, sep="\n", flush=True)
+    table = Table("How good the automatic choice is", Row.COLUMNS)
     good = True
     for case in cases:
         if options.only and not any(word in case.name for word in options.only):
             continue
         row = measure(case)
         good &= row.worst <= 0.005
-        lines.append(_line(row.cells()))
-        print(lines[-1], flush=True)
-    if options.markdown:
-        target = Path(options.markdown)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        heading = "## How good the automatic choice is"
-        target.write_text("\n".join([heading, "", *lines, ""]), encoding="utf-8")
+        table.add(row.cells())
+    table.save(options.markdown)
     return 0 if good else 1
 
 
@@ -118,7 +115,7 @@ def measure(case: Case) -> Row:
     for model in fitting:
         tokenzip.encode(case.clips[0][:2], model=model, predictor=HYBRID, **settings)
     tokenzip.encode(case.clips[0][:2], predictor="adaptive", **settings)
-    row = Row(case.name, len(case.clips), 0, Counter(), 0, 0, 0.0, 0.0, 0.0)
+    row = Row(case.name, len(case.clips), 0, Counter(), 0, 0, 0.0, 0.0, 0.0, 0.0)
     with _Timed() as timed:
         for clip in case.clips:
             given = None if case.default else case.models or None
@@ -136,7 +133,8 @@ def measure(case: Case) -> Row:
                 row.tried += info.choice.tokens * len(info.choice.candidates)
             if not np.array_equal(tokenzip.decode(blob, model=case.models), clip):
                 raise SystemExit(f"{case.name}: decoded to something else")
-    row.share, row.tried = timed.trying / timed.all, row.tried / row.tokens
+    row.share, row.each = timed.trying / timed.all, timed.trying / row.clips
+    row.tried /= row.tokens
     return row
 
 
@@ -189,11 +187,16 @@ def _cases(data: Path, count: int) -> list[Case]:
                 permuted = [other[clip] for clip in short]
                 cases.append(Case(f"{name}, {fewer} frames, permuted", permuted, [model]))
     if (data / "drive/val.h5").is_file():
+        clips = load_clips([str(data / "drive/val.h5")])[:count]
         four = [drive, *_others(drive)]
-        short = [clip[:13] for clip in load_clips([str(data / "drive/val.h5")])[:count]]
-        cases.append(Case("drive, 13 frames, four models", short, four))
-        permuted = [other[clip] for clip in short]
-        cases.append(Case("drive, 13 frames, permuted, four models", permuted, four))
+        for frames, word, models in (
+            *((2, "two", four[:2]), (11, "two", four[:2]), (13, "four", four)),
+            *((40, "two", four[:2]), (40, "four", four)),
+        ):
+            short = [clip[:frames] for clip in clips]
+            cases.append(Case(f"drive, {frames} frames, {word} models", short, models))
+            permuted = [other[clip] for clip in short]
+            cases.append(Case(f"{cases[-1].name}, permuted", permuted, models))
     found = sorted((data / "commavq").glob("train_*.npy"))
     if found:
         clips = load_clips([str(path) for path in found])
@@ -227,7 +230,7 @@ def _cases(data: Path, count: int) -> list[Case]:
 
 def _others(model: Model) -> list[Model]:
     """The other models for such frames, those that come with tokenzip included."""
-    names = ("drive_lstm_small", "drive_conv3d_base")
+    names = ("drive_conv3d_base", "drive_lstm_small")
     there = [Model.load(HERE / "models" / f"{name}.safetensors") for name in names]
     return there + [entry.load() for entry in entries() if entry.geometry == model.spec.geometry]
 
@@ -236,10 +239,6 @@ def _fields(still: npt.NDArray[np.int64]) -> Clip:
     """Tokens of 18 bits as pairs of 9, as MAGVIT's lookup-free codes are often kept."""
     tokens = (still * 2_654_435 + np.arange(still[0].size).reshape(8, 16) * 1009) % 2**18
     return np.stack([tokens >> 9, tokens & 511], axis=-1)
-
-
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ratio import load_clips
+from tables import Table
 
 from tokenzip.choosing import Chosen, asking, familiar
 from tokenzip.choosing.candidates import OF_ASKING, weight
@@ -65,21 +66,15 @@ def main(arguments: list[str] | None = None) -> int:
         if not paths:
             raise SystemExit(f"there is no {pattern} in {options.data}")
         clips[name] = load_clips(paths)
-    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
-    print(*lines, sep="\n", flush=True)
+    table = Table("How well networks know their tokens", COLUMNS)
     for tokens in options.tokens:
         for models in options.models:
             for name, sets in MODELS.items():
                 path = HERE / "models" / f"{name}.safetensors"
                 model = as_model(path if path.is_file() else name)
                 parts = [part for of in sets for part in _parts(of, clips[of], tokens)]
-                lines.append(_line(measure(name, model, sets[0], parts, tokens, models)))
-                print(lines[-1], flush=True)
-    if options.markdown:
-        target = Path(options.markdown)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        heading = "## How well networks know their tokens"
-        target.write_text("\n".join([heading, "", *lines, ""]), encoding="utf-8")
+                table.add(measure(name, model, sets[0], parts, tokens, models))
+    table.save(options.markdown)
     return 0
 
 
@@ -132,10 +127,6 @@ def _parts(
             yield name, False, part
             for _ in range(2):
                 yield name, True, chance.permutation(ALPHABET).astype(np.uint16)[part]
-
-
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _parser() -> argparse.ArgumentParser:

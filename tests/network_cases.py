@@ -8,6 +8,7 @@ import numpy as np
 from neural import random_model, random_spec
 
 from tokenzip.models import Model
+from tokenzip.models.blank import blank_model
 
 #: Sizes that keep a model at a few kilobytes.
 TINY = {"state": 6, "hidden": 5, "embedding": 3}
@@ -48,6 +49,17 @@ def tiny_model(
     if coarse:
         tensors = {name: _coarse(tensor) for name, tensor in tensors.items()}
     return Model(spec, tensors, {"made": "at random"})
+
+
+def favouring_model(frame: tuple[int, ...], alphabet: int, symbols: int) -> Model:
+    """A model that knows nothing but that the first symbols are eight bits likelier than others."""
+    blank = blank_model(random_spec("lstm", frame, alphabet, **TINY))
+    name = "output.0"
+    bias, multiplier = (blank.tensors[f"{name}.{part}"].copy() for part in ("bias", "multiplier"))
+    bias[:symbols], multiplier[:] = 8 * 64, 1 << 20
+    shift = np.array(20, blank.tensors[f"{name}.shift"].dtype)
+    own = {f"{name}.bias": bias, f"{name}.multiplier": multiplier, f"{name}.shift": shift}
+    return Model(blank.spec, {**blank.tensors, **own}, {"made": "by hand"})
 
 
 def _coarse(tensor: np.ndarray) -> np.ndarray:

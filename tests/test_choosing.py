@@ -12,8 +12,7 @@ import pytest
 from bundled_models import bring_along
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_cases import TINY, calm_tokens, noise, tiny_model
-from neural import random_spec
+from network_cases import calm_tokens, favouring_model, noise, tiny_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fixtures"))
 
@@ -35,7 +34,6 @@ from tokenzip.choosing.sample import PLACES, sample
 from tokenzip.errors import ModelMismatchError, OptionError
 from tokenzip.grid import TokenGrid
 from tokenzip.models import Geometry, Model
-from tokenzip.models.blank import blank_model
 from tokenzip.models.bundled import Bundled
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor, predictor_for
 
@@ -266,15 +264,8 @@ KNOWN = 40
 
 
 def knowing(symbols: int = KNOWN) -> Model:
-    """A model that knows nothing but that the first symbols are eight bits likelier than others."""
-    blank = blank_model(random_spec("lstm", FRAME, MORE, **TINY))
-    tensors = dict(blank.tensors)
-    name = "output.0"
-    bias, multiplier = (tensors[f"{name}.{part}"].copy() for part in ("bias", "multiplier"))
-    bias[:symbols], multiplier[:] = 8 * 64, 1 << 20
-    shift = np.array(20, tensors[f"{name}.shift"].dtype)
-    tensors |= {f"{name}.bias": bias, f"{name}.multiplier": multiplier, f"{name}.shift": shift}
-    return Model(blank.spec, tensors, {"made": "by hand"})
+    """A model of the first symbols."""
+    return favouring_model(FRAME, MORE, symbols)
 
 
 @pytest.fixture(scope="module")

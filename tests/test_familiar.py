@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from backends import cuda
 from hypothesis import given
 from hypothesis import strategies as st
-from network_cases import FAMILIES, TINY, calm_tokens, noise, tiny_model
-from neural import random_spec
+from network_cases import FAMILIES, calm_tokens, favouring_model, noise, tiny_model
 
 from tokenzip.choosing import asking, familiar
 from tokenzip.choosing.candidates import OF_ASKING
@@ -19,7 +17,6 @@ from tokenzip.choosing.sample import Piece
 from tokenzip.coding.constants import SCORE_ONE
 from tokenzip.grid import TokenGrid
 from tokenzip.models import HISTORY, Geometry, Model
-from tokenzip.models.blank import blank_model
 from tokenzip.predictors.network.predictor import Backend, NetworkPredictor, predictor_for
 from tokenzip.predictors.network.surprisal import Surprisals
 
@@ -278,7 +275,7 @@ class TestMostFamiliar:
 
     @pytest.fixture
     def models(self) -> list[Model]:
-        return [knowing(self.FRAME, self.ALPHABET, 60 * number) for number in range(1, 5)]
+        return [favouring_model(self.FRAME, self.ALPHABET, 60 * number) for number in range(1, 5)]
 
     def ask(
         self,
@@ -308,72 +305,56 @@ class TestMostFamiliar:
                 # If it has to be one of them, it is the same, and one is found anyhow.
                 assert self.ask(tokens, order, None) is models[3 if best is None else best]
 
-    def test_nobody_is_asked_twice_where_that_takes_too_long(
-        self, models: list[Model], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        asked: list[tuple[int, ...]] = []
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, np.ndarray]]:
+        """Whose networks are asked about which tokens."""
+        found: list[tuple[bytes, np.ndarray]] = []
         ask = NetworkPredictor.surprisals
 
         def counted(self: NetworkPredictor, tokens: np.ndarray, *more: int) -> object:
-            asked.append(tokens.shape)
+            found.append((self.network.model.identity, tokens))
             return ask(self, tokens, *more)
 
         monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+        return found
+
+    def test_nobody_is_asked_twice_where_that_takes_too_long(
+        self, models: list[Model], asked: list[tuple[bytes, np.ndarray]]
+    ) -> None:
+        def shapes() -> list[tuple[int, ...]]:
+            found = [tokens.shape for _, tokens in asked]
+            asked.clear()
+            return found
+
         models = models[:3]
         tokens = noise((8, *self.FRAME), 55)
         assert self.ask(tokens, models, 1000, weight=2000) is models[0]
-        assert asked == [(2, 8, 8, 1)] * 3
-        asked.clear()
+        assert shapes() == [(2, 8, 8, 1)] * 3
         # What has been spent counts: it is enough for the second question alone.
         spent = OF_ASKING + asking.asking_takes(models, 1, asking.LEAST_TOKENS)
         second = asking.asking_takes(models, 1, asking.MOST_TOKENS)
         weight = 100 * (second + spent // 2) // (asking.PERCENT_IN_ALL * tokens.size)
         assert self.ask(tokens, models, 1000, weight=weight) is models[0]
-        assert asked == [(2, 8, 8, 1)] * 3
-        asked.clear()
+        assert shapes() == [(2, 8, 8, 1)] * 3
         weight = 100 * (second + spent + spent // 4) // (asking.PERCENT_IN_ALL * tokens.size)
         assert self.ask(tokens, models, 1000, weight=weight) is models[0]
-        assert asked[:3] == [(2, 8, 8, 1)] * 3
-        assert asked[3:] == [(HISTORY + 1, 8, 16, 1)] * 3
+        assert shapes() == [(2, 8, 8, 1)] * 3 + [(HISTORY + 1, 8, 16, 1)] * 3
 
-    def test_places_differ(self, models: list[Model], monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[bytes] = []
-        ask = NetworkPredictor.surprisals
-
-        def counted(self: NetworkPredictor, tokens: np.ndarray, *more: int) -> object:
-            asked.append(tokens.tobytes())
-            return ask(self, tokens, *more)
-
-        monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
+    def test_places_differ(
+        self, models: list[Model], asked: list[tuple[bytes, np.ndarray]]
+    ) -> None:
         for fastest in (10_000, None):
             self.ask(noise((24, *self.FRAME), 55), models[:1] * 2, fastest)
-            assert len(set(asked)) * 2 == len(asked) and len(asked) > 2
+            different = {tokens.tobytes() for _, tokens in asked}
+            assert len(different) * 2 == len(asked) and len(asked) > 2
             asked.clear()
 
     def test_only_those_that_know_are_asked_again(
-        self, models: list[Model], monkeypatch: pytest.MonkeyPatch
+        self, models: list[Model], asked: list[tuple[bytes, np.ndarray]]
     ) -> None:
-        asked: list[bytes] = []
-        ask = NetworkPredictor.surprisals
-
-        def counted(self: NetworkPredictor, *arguments: Any) -> object:
-            asked.append(self.network.model.identity)
-            return ask(self, *arguments)
-
-        monkeypatch.setattr(NetworkPredictor, "surprisals", counted)
         tokens = noise((8, *self.FRAME), 175)
         # Nor does it matter how long the other takes.
         assert self.ask(tokens, models[:3], 1000, weights=[1, 20_000, 20_000]) is models[2]
-        times = [asked.count(model.identity) for model in models[:3]]
+        identities = [identity for identity, _ in asked]
+        times = [identities.count(model.identity) for model in models[:3]]
         assert times[0] == 1 < times[1] == times[2]
-
-
-def knowing(frame: tuple[int, ...], alphabet: int, symbols: int) -> Model:
-    """A model that knows nothing but that the first symbols are likelier than others."""
-    blank = blank_model(random_spec("lstm", frame, alphabet, **TINY))
-    name = "output.0"
-    bias, multiplier = (blank.tensors[f"{name}.{part}"].copy() for part in ("bias", "multiplier"))
-    bias[:symbols], multiplier[:] = 8 * 64, 1 << 20
-    shift = np.array(20, blank.tensors[f"{name}.shift"].dtype)
-    own = {f"{name}.bias": bias, f"{name}.multiplier": multiplier, f"{name}.shift": shift}
-    return Model(blank.spec, {**blank.tensors, **own}, {"made": "by hand"})

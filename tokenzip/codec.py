@@ -85,9 +85,9 @@ def encode(
             faster, and larger; "stored" packs bits. "auto" is "hybrid" if one model is given;
             otherwise the cheapest of "adaptive" and "hybrid" with each model that comes with
             tokenzip, or of a list, and fits the tokens: they are tried on a sample, for at most
-            15 % of the time (a list of models for less than some 1,300 tokens, or 400 for each: a
-            third of a millisecond for each). Less than 1,024 tokens are "adaptive" where no model
-            is given. A chunk that cannot be made smaller is stored.
+            15 % of the time (a list of models for less than some 1,400 tokens, or 400 for each:
+            half a millisecond for each). Less than 1,024 tokens are "adaptive" where no model is
+            given. A chunk that cannot be made smaller is stored.
         chunk_frames: frames per chunk, which can be decoded without the other chunks. The last
             chunk has between half as many and one and a half times as many. None: at least 1200
             frames and at least 150,000 tokens. Where the chunks' own overhead would take more

@@ -6,10 +6,10 @@
 
 For each data set, with the models that encode is given to choose from: how many clips each
 candidate was chosen for, bits a token, the same if for every clip the best single candidate had
-been known beforehand, the excess over that (in sum, and of the worst clip), the share of the encoding's
-CPU time that went into trying, and how much that was for a clip. "permuted": the same tokens under
-other numbers, to which the model does not fit. "tokens tried": by predictors, as far as blobs say
-it (of few tokens, networks alone are asked). Every blob is decoded and compared.
+been known beforehand, the excess over that (in sum, and of the worst clip), the share of the
+encoding's CPU time that went into trying, and how much of it that was for a clip. "permuted": the
+same tokens under other numbers, to which the model does not fit. "tokens tried": by predictors, as
+far as blobs say it (of few tokens, networks alone are asked). Every blob is decoded and compared.
 """
 
 from __future__ import annotations
